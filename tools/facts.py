@@ -1,0 +1,457 @@
+"""What a run can know: one frozen model for each fact that a tool settles.
+
+A fact is the result of a tool and the payload of one journal line. Every model here round-trips through JSON, its
+units stand in the field names, and nothing in it is ever changed: a later fact of the same kind replaces the earlier.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+Method = Literal["sft", "dpo", "kto", "grpo", "rloo", "reward", "distillation"]
+Target = Literal["evaluate", "export", "publish", "schedule"]
+Adapter = Literal["full", "lora", "qlora"]
+Precision = Literal["fp32", "fp16", "bf16"]
+Stage = Literal["queued", "running", "completed", "failed", "cancelled", "timed_out"]
+Health = Literal["healthy", "diverged", "stalled", "out_of_memory", "timed_out", "failed", "cancelled", "done"]
+Verdict = Literal["better", "worse", "no evidence"]
+
+TERMINAL_STAGES: frozenset[Stage] = frozenset({"completed", "failed", "cancelled", "timed_out"})
+
+
+class Fact(BaseModel):
+    """The base of all facts: immutable, and strict about unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+# --- plan_run -----------------------------------------------------------------------------------------------------
+
+
+class ModelRef(Fact):
+    """A base model that was found."""
+
+    id: str
+    source: Literal["folder", "cache", "hub", "package"]
+    path: str | None
+    """Folder with config, tokenizer and weights; None while they lie on the Hub only."""
+    revision: str
+    """Commit SHA on the Hub, or `sha256:…` over the weights of a local folder."""
+    licence: str | None = None
+    note: str | None = None
+    """What a reader of the report must know, such as dequantised weights."""
+
+
+class DatasetRef(Fact):
+    """A dataset that was found, before its rows were read."""
+
+    id: str
+    source: Literal["file", "folder", "hub"]
+    revision: str
+    """Commit SHA on the Hub, or `sha256:…` over the bytes of the local files."""
+    loader: dict[str, Any]
+    """Keyword arguments for `datasets.load_dataset`."""
+    licence: str | None = None
+
+
+class Overrides(Fact):
+    """Values that the person stated, under the names of TRL and PEFT; None means that rules decide."""
+
+    num_train_epochs: float | None = None
+    max_steps: int | None = None
+    learning_rate: float | None = None
+    lr_scheduler_type: str | None = None
+    warmup_ratio: float | None = None
+    weight_decay: float | None = None
+    per_device_train_batch_size: int | None = None
+    gradient_accumulation_steps: int | None = None
+    max_length: int | None = None
+    packing: bool | None = None
+    seed: int | None = None
+    adapter: Adapter | None = None
+    r: int | None = None
+    lora_alpha: int | None = None
+    quantisations: tuple[str, ...] | None = None
+    benchmarks: tuple[str, ...] | None = None
+
+    def given(self) -> dict[str, Any]:
+        """Return only what was stated."""
+        return self.model_dump(exclude_none=True)
+
+
+class Spec(Fact):
+    """What the user wants."""
+
+    request: str
+    model: str
+    dataset: str
+    subset: str | None = None
+    split: str | None = None
+    method: Method = "sft"
+    targets: tuple[Target, ...] = ()
+    overrides: Overrides = Overrides()
+    budget_usd: float | None = None
+    backend: Literal["local", "hf-jobs"] = "local"
+    max_hours: float | None = None
+    stated: tuple[str, ...] = ()
+    """Names of the fields that the person stated; nothing downstream changes those without asking."""
+    inferred: dict[str, str] = {}
+    """Field name to the reason for its value."""
+    questions: tuple[str, ...] = ()
+    """What a person must decide before the run can go on."""
+    model_ref: ModelRef | None = None
+    dataset_ref: DatasetRef | None = None
+
+
+# --- validate_dataset -----------------------------------------------------------------------------------------------
+
+
+class Lengths(Fact):
+    """Row lengths in tokens, after mapping and the model's chat template."""
+
+    p50: int
+    p95: int
+    p99: int
+    max: int
+
+
+class Problem(Fact):
+    """Something about the data that a person should know."""
+
+    kind: str
+    count: int
+    detail: str
+    rows: tuple[int, ...] = ()
+    """The first row numbers that show it, counted from 0."""
+
+
+class Holdout(Fact):
+    """Which rows are kept away from training."""
+
+    function: str
+    """Name of the splitting function in `tools/shapes.py` that is emitted into the script."""
+    rows: int
+    reason: str
+
+
+class DatasetReport(Fact):
+    """The verdict on a dataset for one method, from TRL's own preparation of real rows."""
+
+    verdict: Literal["ready", "mapped", "refused"]
+    method: Method
+    subset: str | None
+    split: str
+    rows: int
+    """All usable rows, held-out rows included."""
+    mapping: str | None
+    """Name of the mapping function in `tools/shapes.py`; None when the rows train as they are."""
+    trainer_columns: tuple[str, ...]
+    lengths: Lengths
+    max_length: int
+    truncated_share: float
+    duplicates: int
+    overlap: int | None
+    """Rows that share an n-gram with the benchmarks of this run; None when none was named."""
+    problems: tuple[Problem, ...] = ()
+    holdout: Holdout | None = None
+    train_tokens: int = 0
+    """Tokens of all training rows for one epoch, cut at `max_length`."""
+    trained_tokens: int = 0
+    """Those of `train_tokens` that carry loss."""
+    loss_on: Literal["assistant", "completion", "all"] = "all"
+    proof: str = ""
+    """What TRL did with the sample, in one sentence."""
+    fingerprint: str = ""
+    """`sha256:…` over the mapped rows, in order."""
+    seconds: float = 0.0
+
+
+# --- pick_hardware --------------------------------------------------------------------------------------------------
+
+
+class Range(Fact):
+    """A guess with its spread."""
+
+    low: float
+    expected: float
+    high: float
+
+
+class MemoryGib(Fact):
+    """Peak memory in GiB, by what holds it."""
+
+    weights: float
+    gradients: float
+    optimizer: float
+    activations: float
+    logits: float
+    overhead: float
+    total: float
+
+
+class Candidate(Fact):
+    """One way to run this job."""
+
+    flavor: str
+    adapter: Adapter
+    precision: Precision
+    batch: int
+    memory_gib: float
+    usable_gib: float
+    hours: float
+    cost_usd: float
+    fits: bool
+    reason: str = ""
+
+
+class HardwareChoice(Fact):
+    """Where and how the run trains, and what that should take."""
+
+    flavor: str
+    adapter: Adapter
+    precision: Precision
+    batch: int
+    accumulation: int
+    max_length: int
+    checkpointing: bool
+    memory_gib: MemoryGib
+    hours: Range
+    cost_usd: Range
+    timeout_s: int
+    tokens: int
+    """Tokens of the whole training, all epochs."""
+    tokens_per_s: float
+    """Predicted training throughput."""
+    epochs: float
+    machine: str = ""
+    """The flavor in words: cores, memory, GPU."""
+    reason: str = ""
+    candidates: tuple[Candidate, ...] = ()
+
+
+# --- write_script, preflight ------------------------------------------------------------------------------------------
+
+
+class Parameter(Fact):
+    """One value that the training uses, and where it comes from."""
+
+    name: str
+    value: Any
+    origin: Literal["stated", "rule", "default"]
+    reason: str = ""
+
+
+class Script(Fact):
+    """The training script as it was written."""
+
+    path: str
+    """Relative to the run folder."""
+    sha256: str
+    method: Method
+    parameters: tuple[Parameter, ...]
+    pins: tuple[str, ...]
+
+
+class Check(Fact):
+    """One thing that was tried."""
+
+    name: str
+    ok: bool
+    detail: str = ""
+
+
+class PreflightReport(Fact):
+    """What happened when this very script ran on a two-layer twin of the model."""
+
+    script_sha256: str
+    ok: bool
+    seconds: float
+    checks: tuple[Check, ...]
+    log: str
+    """Log file, relative to the run folder."""
+
+
+# --- money ------------------------------------------------------------------------------------------------------------
+
+
+class Quote(Fact):
+    """What a job is expected to take, and the worst case that is reserved."""
+
+    backend: str
+    flavor: str
+    script_sha256: str
+    hours: Range
+    cost_usd: Range
+    reserve_usd: float
+    """Price × timeout."""
+    timeout_s: int
+
+
+class Approval(Fact):
+    """Somebody allowed one quote."""
+
+    quote: Quote
+    by: str
+    """`--yes`, `person`, `callable`."""
+
+
+# --- submit_job, monitor_job ------------------------------------------------------------------------------------------
+
+
+class JobIntent(Fact):
+    """Written before anything is submitted, so that a crash never leads to a second job."""
+
+    backend: str
+    label: str
+    attempt: int
+    script_sha256: str
+    timeout_s: int
+
+
+class Job(Fact):
+    """A job that exists."""
+
+    id: str
+    backend: str
+    flavor: str
+    label: str
+    attempt: int
+    script_sha256: str
+    submitted_at: datetime
+    timeout_s: int
+    log: str
+    """Log file, relative to the run folder."""
+    url: str | None = None
+
+
+class Alert(Fact):
+    """Something that was noticed while the job ran."""
+
+    level: Literal["info", "warn", "error"]
+    rule: str
+    text: str
+    step: int | None = None
+
+
+class JobReport(Fact):
+    """How a job stands, or how it ended."""
+
+    job_id: str
+    stage: Stage
+    health: Health
+    reason: str
+    seconds: float
+    step: int | None = None
+    first_loss: float | None = None
+    last_loss: float | None = None
+    tokens_per_s: float | None = None
+    peak_memory_gib: float | None = None
+    cost_usd: float = 0.0
+    exit_code: int | None = None
+    alerts: tuple[Alert, ...] = ()
+    result: dict[str, Any] = {}
+    """The script's own `result.json`."""
+
+
+# --- evaluate_model, export_gguf ----------------------------------------------------------------------------------------
+
+
+class Comparison(Fact):
+    """Base against tuned on the same items, paired."""
+
+    metric: str
+    items: int
+    higher_is_better: bool
+    base: float
+    tuned: float
+    difference: float
+    """tuned − base, in the metric's own unit."""
+    ci95: tuple[float, float]
+    """Paired bootstrap interval of the difference."""
+    test: str
+    p_value: float
+    verdict: Verdict
+
+
+class Sample(Fact):
+    """One held-out row, answered by both."""
+
+    prompt: str
+    reference: str
+    base: str
+    tuned: str
+
+
+class Evaluation(Fact):
+    """Base and tuned model under the same harness."""
+
+    comparisons: tuple[Comparison, ...]
+    samples: tuple[Sample, ...]
+    items: str
+    """Per-item results, relative to the run folder."""
+    checkpoint: str
+    seconds: float
+    harness: str
+
+    @property
+    def verdict(self) -> Verdict:
+        """The verdict of the first, leading comparison."""
+        return self.comparisons[0].verdict
+
+
+class GgufProof(Fact):
+    """What llama.cpp did with the file."""
+
+    loads: bool
+    answer: str
+    stops_at_eos: bool
+    template_matches: bool
+    tokens_per_s: float | None = None
+
+
+class GgufFile(Fact):
+    """One quantised file that was proven."""
+
+    quantisation: str
+    path: str
+    size_bytes: int
+    sha256: str
+    proof: GgufProof
+
+
+class Export(Fact):
+    """All files that were asked for."""
+
+    files: tuple[GgufFile, ...]
+    merged: str
+    seconds: float
+
+
+# --- the run itself -----------------------------------------------------------------------------------------------------
+
+
+class Ended(Fact):
+    """How the run came to its end."""
+
+    status: Literal["completed", "failed", "cancelled", "timed_out", "dry_run"]
+    reason: str = ""
+
+
+class LlmCall(Fact):
+    """One call of the planner's LLM, booked when it was made."""
+
+    model: str
+    prompt_tokens: int
+    completion_tokens: int
+    cost_usd: float | None
+    """None when the provider's price is not known."""
+
+
+class Note(Fact):
+    """Something worth keeping that settles nothing: a retry, a rail that took over, a refusal."""
+
+    text: str
+    code: str = ""

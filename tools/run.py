@@ -1,0 +1,414 @@
+"""One fine-tuning run and its truth: the journal, and the state folded from it.
+
+Every fact is one appended line of `journal.jsonl`. `Run` is what those lines add up to; nothing is remembered
+elsewhere, so a killed process loses at most the line it was writing. A run starts in memory and takes a folder when
+`Journal.settle` is called, so that a request that never was possible leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from .errors import UserError
+from .facts import (
+    TERMINAL_STAGES,
+    Approval,
+    DatasetReport,
+    Ended,
+    Evaluation,
+    Export,
+    Fact,
+    GgufFile,
+    HardwareChoice,
+    Job,
+    JobIntent,
+    JobReport,
+    LlmCall,
+    Note,
+    PreflightReport,
+    Script,
+    Spec,
+    Stage,
+)
+from .settings import Settings
+
+REPORTS = "training_reports"
+JOURNAL = "journal.jsonl"
+
+# Journal kind -> the model of its payload. The kind of a tool's result is the tool's own name.
+FACTS: dict[str, type[Fact]] = {
+    "settings": Settings,
+    "plan_run": Spec,
+    "validate_dataset": DatasetReport,
+    "pick_hardware": HardwareChoice,
+    "write_script": Script,
+    "preflight": PreflightReport,
+    "approval": Approval,
+    "job_intent": JobIntent,
+    "submit_job": Job,
+    "monitor_job": JobReport,
+    "evaluate_model": Evaluation,
+    "export_file": GgufFile,
+    "export_gguf": Export,
+    "llm_call": LlmCall,
+    "note": Note,
+    "ended": Ended,
+}
+KIND_OF: dict[type[Fact], str] = {model: kind for kind, model in FACTS.items()}
+
+
+class Event(BaseModel):
+    """Something that happened in a run.
+
+    A journalled event has a `seq`, counted from 0; a transient one (progress of a long step) has none and is gone
+    when its listeners have heard it.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    run: str
+    seq: int | None
+    at: datetime
+    kind: str
+    data: dict[str, Any]
+
+
+Listener = Callable[[Event], None]
+
+
+class Journal:
+    """An append-only file of events, with one writer and any number of listeners.
+
+    Args:
+        run_id: The run that the events belong to.
+        folder: Where `journal.jsonl` lies; None keeps the events in memory until `settle`.
+    """
+
+    def __init__(self, run_id: str, folder: Path | None = None) -> None:
+        self.run_id = run_id
+        self.folder = folder
+        self.listeners: list[Listener] = []
+        self._events: list[Event] = []
+        self._lock: Any = None
+        if folder is not None:
+            self._events = list(read_events(folder / JOURNAL))
+
+    @property
+    def events(self) -> tuple[Event, ...]:
+        """All journalled events so far, oldest first."""
+        return tuple(self._events)
+
+    def append(self, fact: Fact) -> Event:
+        """Write one fact, wait until the disk has it, then tell the listeners."""
+        event = Event(
+            run=self.run_id,
+            seq=len(self._events),
+            at=datetime.now(UTC),
+            kind=KIND_OF[type(fact)],
+            data=fact.model_dump(mode="json"),
+        )
+        if self.folder is not None:
+            self.acquire()
+            _write_lines(self.folder / JOURNAL, [event])
+        self._events.append(event)
+        self._announce(event)
+        return event
+
+    def tell(self, kind: str, **data: Any) -> None:
+        """Tell the listeners something that is not worth a line, such as progress."""
+        self._announce(Event(run=self.run_id, seq=None, at=datetime.now(UTC), kind=kind, data=data))
+
+    def settle(self, folder: Path) -> None:
+        """Take `folder` as the journal's home and write down what was held in memory.
+
+        Raises:
+            OSError: The folder cannot be made or written; nothing half-made is left.
+        """
+        existed = folder.exists()
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder = folder
+            self.acquire()
+            _write_lines(folder / JOURNAL, self._events)
+        except BaseException:
+            self.release()
+            self.folder = None
+            if not existed:
+                for leftover in folder.iterdir():
+                    leftover.unlink()
+                folder.rmdir()
+            raise
+
+    def acquire(self) -> None:
+        """Become the only writer.
+
+        Raises:
+            UserError: Another process writes to this run.
+        """
+        from filelock import FileLock, Timeout
+
+        if self._lock is not None or self.folder is None:
+            return
+        lock = FileLock(self.folder / ".lock", timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise UserError(
+                f"another process is working on run `{self.run_id}`.",
+                hint=f"look on with `ftagent watch {self.run_id}`, or end that process first",
+            ) from None
+        self._lock = lock
+        self._events = list(read_events(self.folder / JOURNAL)) or self._events
+        _cut_torn_line(self.folder / JOURNAL)
+
+    def release(self) -> None:
+        """Let another process write."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    def _announce(self, event: Event) -> None:
+        for listener in self.listeners:
+            listener(event)
+
+
+class Run(BaseModel):
+    """What has happened so far, folded from the journal."""
+
+    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
+
+    id: str
+    journal: Journal = Field(exclude=True, repr=False)
+    settings: Settings
+    created: datetime
+    spec: Spec | None = None
+    dataset: DatasetReport | None = None
+    hardware: HardwareChoice | None = None
+    script: Script | None = None
+    preflight: PreflightReport | None = None
+    approval: Approval | None = None
+    intent: JobIntent | None = None
+    job: Job | None = None
+    report: JobReport | None = None
+    evaluation: Evaluation | None = None
+    files: tuple[GgufFile, ...] = ()
+    export: Export | None = None
+    llm_calls: tuple[LlmCall, ...] = ()
+    notes: tuple[Note, ...] = ()
+    ended: Ended | None = None
+
+    @property
+    def folder(self) -> Path:
+        """The run's own folder.
+
+        Raises:
+            RuntimeError: The run has not been settled on disk yet.
+        """
+        if self.journal.folder is None:
+            raise RuntimeError(f"run {self.id} has no folder yet")
+        return self.journal.folder
+
+    @property
+    def stage(self) -> Stage | None:
+        """The stage of the job, as it was last seen."""
+        if self.report is not None:
+            return self.report.stage
+        return "queued" if self.job is not None else None
+
+    @property
+    def status(self) -> str:
+        """One of planned, queued, running, completed, failed, cancelled, timed out."""
+        if self.ended is not None and self.ended.status != "dry_run":
+            return self.ended.status.replace("_", " ")
+        if self.stage in ("failed", "cancelled", "timed_out"):
+            return self.stage.replace("_", " ")
+        if self.stage is None:
+            return "planned"
+        return "queued" if self.stage == "queued" else "running"
+
+    @property
+    def job_is_live(self) -> bool:
+        """Whether a job was submitted, or may have been, whose end nobody has seen."""
+        return self.intent is not None and (self.report is None or self.report.stage not in TERMINAL_STAGES)
+
+    @property
+    def llm_cost_usd(self) -> float:
+        """What the planner's LLM has cost so far, where the price is known."""
+        return sum(call.cost_usd or 0.0 for call in self.llm_calls)
+
+    @property
+    def cost_usd(self) -> float:
+        """GPU and LLM money that this run has spent so far."""
+        return self.llm_cost_usd + (self.report.cost_usd if self.report else 0.0)
+
+    def record(self, fact: Fact) -> Run:
+        """Journal one fact and return the run that includes it."""
+        return fold(self, self.journal.append(fact))
+
+
+
+
+
+def fold(run: Run, event: Event) -> Run:
+    """Return `run` after one more event.
+
+    A new script makes an old preflight and approval worthless, since both belong to the script's hash.
+    """
+    fact = FACTS[event.kind].model_validate(event.data)
+    match fact:
+        case Settings():
+            change: dict[str, Any] = {"settings": fact}
+        case Spec():
+            change = {"spec": fact}
+        case DatasetReport():
+            change = {"dataset": fact}
+        case HardwareChoice():
+            change = {"hardware": fact}
+        case Script():
+            change = {"script": fact, "preflight": None, "approval": None}
+        case PreflightReport():
+            change = {"preflight": fact}
+        case Approval():
+            change = {"approval": fact}
+        case JobIntent():
+            change = {"intent": fact, "job": None, "report": None, "ended": None}
+        case Job():
+            change = {"job": fact}
+        case JobReport():
+            change = {"report": fact}
+        case Evaluation():
+            change = {"evaluation": fact}
+        case GgufFile():
+            kept = tuple(f for f in run.files if f.quantisation != fact.quantisation)
+            change = {"files": (*kept, fact)}
+        case Export():
+            change = {"export": fact}
+        case LlmCall():
+            change = {"llm_calls": (*run.llm_calls, fact)}
+        case Note():
+            change = {"notes": (*run.notes, fact)}
+        case Ended():
+            change = {"ended": fact}
+        case _:
+            raise TypeError(f"no rule folds {type(fact).__name__}")
+    return run.model_copy(update=change)
+
+
+def new_run(settings: Settings) -> Run:
+    """Begin a run in memory; `Journal.settle` gives it a folder."""
+    now = datetime.now(UTC)
+    run_id = f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+    run = Run(id=run_id, journal=Journal(run_id), settings=settings, created=now)
+    return run.record(settings)
+
+
+def open_run(folder: Path) -> Run:
+    """Read a run back from its folder.
+
+    Raises:
+        UserError: The folder holds no readable journal.
+    """
+    journal = Journal(folder.name, folder)
+    if not journal.events:
+        raise UserError(f"`{folder}` holds no journal.", hint="`ftagent runs` lists the runs of this folder")
+    return refold(journal)
+
+
+def refold(journal: Journal) -> Run:
+    """Fold all of a journal's events from the beginning."""
+    first = journal.events[0]
+    run = Run(
+        id=journal.run_id,
+        journal=journal,
+        settings=Settings.model_validate(first.data),
+        created=first.at,
+    )
+    for event in journal.events:
+        run = fold(run, event)
+    return run
+
+
+def list_runs(workdir: Path) -> list[Run]:
+    """Return every run below `workdir`, newest first."""
+    folders = [journal.parent for journal in (workdir / REPORTS).glob(f"*/*/{JOURNAL}")]
+    return [open_run(folder) for folder in sorted(folders, key=lambda f: f.name, reverse=True)]
+
+
+def find_run(workdir: Path, run_id: str | None = None) -> Run:
+    """Return the run with this id (or a unique beginning or end of it), or the newest one.
+
+    Raises:
+        UserError: No run, or several, match.
+    """
+    folders = [journal.parent for journal in (workdir / REPORTS).glob(f"*/*/{JOURNAL}")]
+    if run_id is None:
+        if not folders:
+            raise UserError(
+                f"there is no run below `{workdir / REPORTS}`.", hint="start one: ftagent \"fine-tune … on …\""
+            )
+        return open_run(max(folders, key=lambda f: f.name))
+    found = [f for f in folders if f.name == run_id] or [
+        f for f in folders if f.name.startswith(run_id) or f.name.endswith(run_id)
+    ]
+    if len(found) != 1:
+        what = "no run" if not found else f"{len(found)} runs"
+        raise UserError(f"{what} match `{run_id}`.", hint="`ftagent runs` lists the runs of this folder")
+    return open_run(found[0])
+
+
+def experiment_name(spec: Spec) -> str:
+    """Return `<model>-<dataset>-<method>`, which names the report; two runs of one experiment share it."""
+    model = spec.model.rstrip("/").split("/")[-1]
+    dataset = Path(spec.dataset.rstrip("/").split("/")[-1])
+    stem = dataset.name.removesuffix("".join(dataset.suffixes[-2:])) if dataset.suffix else dataset.name
+    return "-".join(slug(part) for part in (model, stem or dataset.name, spec.method))
+
+
+def slug(text: str) -> str:
+    """Return `text` in lower case with everything but letters, digits and dots as single hyphens."""
+    return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-.") or "unnamed"
+
+
+def report_path(run: Run) -> Path:
+    """Return where this run's experiment is reported."""
+    return run.folder.parent.with_name(run.folder.parent.name + ".md")
+
+
+def read_events(path: Path) -> Iterator[Event]:
+    """Yield the events of a journal file; a torn last line counts as never written."""
+    if not path.exists():
+        return
+    for line in path.read_bytes().split(b"\n")[:-1]:
+        yield Event.model_validate(json.loads(line))
+
+
+def _write_lines(path: Path, events: list[Event]) -> None:
+    """Append events and wait for the disk; a failed write is taken back, so that no torn line stays."""
+    payload = "".join(event.model_dump_json() + "\n" for event in events).encode()
+    with path.open("ab") as file:
+        start = file.tell()
+        try:
+            file.write(payload)
+            file.flush()
+            os.fsync(file.fileno())
+        except OSError:
+            os.truncate(path, start)
+            raise
+
+
+def _cut_torn_line(path: Path) -> None:
+    if not path.exists():
+        return
+    whole = path.read_bytes()
+    end = whole.rfind(b"\n") + 1
+    if end < len(whole):
+        os.truncate(path, end)
