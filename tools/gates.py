@@ -93,13 +93,13 @@ def closed_gate(tool: str, run: Run, *, but: frozenset[Gate] = frozenset()) -> G
     return next((gate for gate in GATES[tool] if gate not in but and not gate.holds(run)), None)
 
 
-def require(tool: str, run: Run) -> None:
-    """Raise unless `tool` is legal now.
+def require(tool: str, run: Run, *, but: frozenset[Gate] = frozenset()) -> None:
+    """Raise unless `tool` is legal now; `but` are gates that the caller sees to itself.
 
     Raises:
         GateClosed: With the reason, and the tool that opens the gate.
     """
-    if gate := closed_gate(tool, run):
+    if gate := closed_gate(tool, run, but=but):
         raise GateClosed(f"{tool} is not legal now: {gate.reason}.", hint=gate.hint)
 
 

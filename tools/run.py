@@ -11,6 +11,7 @@ import json
 import os
 import re
 import secrets
+import tempfile
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -216,6 +217,11 @@ class Run(BaseModel):
         if self.journal.folder is None:
             raise RuntimeError(f"run {self.id} has no folder yet")
         return self.journal.folder
+
+    def log(self, name: str) -> Path:
+        """Return where the step `name` writes its output: the run's folder, or a temporary one before it has any."""
+        home = self.journal.folder or Path(tempfile.gettempdir(), f"ftagent-{self.id}")
+        return home / f"{name}.log"
 
     @property
     def stage(self) -> Stage | None:
