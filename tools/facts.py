@@ -440,6 +440,13 @@ class Ended(Fact):
     reason: str = ""
 
 
+class Resumed(Fact):
+    """Somebody took the run up again; what had failed may be tried anew."""
+
+    script_sha256: str | None
+    """Hash of `train.py` as it lies on disk now; a script that was edited by hand must pass preflight again."""
+
+
 class LlmCall(Fact):
     """One call of the planner's LLM, booked when it was made."""
 

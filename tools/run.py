@@ -36,6 +36,7 @@ from .facts import (
     LlmCall,
     Note,
     PreflightReport,
+    Resumed,
     Script,
     Spec,
     Stage,
@@ -62,6 +63,7 @@ FACTS: dict[str, type[Fact]] = {
     "export_gguf": Export,
     "llm_call": LlmCall,
     "note": Note,
+    "resumed": Resumed,
     "ended": Ended,
 }
 KIND_OF: dict[type[Fact], str] = {model: kind for kind, model in FACTS.items()}
@@ -198,6 +200,8 @@ class Run(BaseModel):
     preflight: PreflightReport | None = None
     approval: Approval | None = None
     intent: JobIntent | None = None
+    attempts: int = 0
+    """How many jobs this run has meant to start."""
     job: Job | None = None
     report: JobReport | None = None
     evaluation: Evaluation | None = None
@@ -286,7 +290,7 @@ def fold(run: Run, event: Event) -> Run:
         case Approval():
             change = {"approval": fact}
         case JobIntent():
-            change = {"intent": fact, "job": None, "report": None, "ended": None}
+            change = {"intent": fact, "attempts": run.attempts + 1, "job": None, "report": None}
         case Job():
             change = {"job": fact}
         case JobReport():
@@ -300,6 +304,8 @@ def fold(run: Run, event: Event) -> Run:
             change = {"export": fact}
         case LlmCall():
             change = {"llm_calls": (*run.llm_calls, fact)}
+        case Resumed():
+            change = _taken_up(run, fact)
         case Note():
             change = {"notes": (*run.notes, fact)}
         case Ended():
@@ -307,6 +313,19 @@ def fold(run: Run, event: Event) -> Run:
         case _:
             raise TypeError(f"no rule folds {type(fact).__name__}")
     return run.model_copy(update=change)
+
+
+def _taken_up(run: Run, fact: Resumed) -> dict[str, Any]:
+    """Forget what stands in the way of a new try; what was done stays done."""
+    change: dict[str, Any] = {"ended": None}
+    if run.script is not None and fact.script_sha256 not in (None, run.script.sha256):
+        change |= {"script": run.script.model_copy(update={"sha256": fact.script_sha256})}
+        change |= {"preflight": None, "approval": None}
+    if run.preflight is not None and not run.preflight.ok:
+        change["preflight"] = None
+    if run.report is not None and run.report.stage in TERMINAL_STAGES and run.report.health != "done":
+        change |= {"report": None, "job": None, "intent": None, "approval": None}
+    return change
 
 
 def new_run(settings: Settings) -> Run:

@@ -1,0 +1,50 @@
+# Needs Python 3.11+ and make, nothing else. Everything is installed into .venv, pinned by constraints.txt.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+DEMO = fine-tune SmolLM2-135M-Instruct on examples/docstrings.jsonl, compare it with the base model and export it to GGUF
+
+.PHONY: demo test test-slow check format bench lock clean help
+
+help:            ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+
+demo: $(VENV)/.demo            ## fine-tune, evaluate and export a small real model on this machine
+	$(BIN)/ftagent "$(DEMO)" --yes
+
+test: $(VENV)/.dev             ## the whole test suite
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(VENV)/.dev        ## tests that take minutes
+	$(BIN)/python -m pytest -m slow
+
+check: $(VENV)/.dev            ## format, lint, types, tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/basedpyright
+	$(BIN)/python -m pytest -m "not slow"
+
+format: $(VENV)/.dev           ## put the code into the house's format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.dev            ## what `import ftagent` and `ftagent --help` cost over a bare Python
+	$(BIN)/python tests/bench/startup.py
+
+lock:                          ## pin every transitive version anew (needs uv)
+	echo torch==2.13.0 | uv pip compile --quiet --constraint - --universal --python-version 3.11 --all-extras pyproject.toml --no-header --no-annotate -o constraints.txt
+
+clean:                         ## remove what the targets made, but no run
+	rm -rf $(VENV) *.egg-info build
+
+$(VENV)/.demo: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) --editable '.[local,demo]'
+	touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) --editable '.[local,demo,llm,dev]'
+	touch $@

@@ -1,0 +1,211 @@
+"""What a person sees: one line a settled fact, one live line for what takes long. Words go to stderr."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.spinner import Spinner
+from rich.text import Text
+
+from ..tools.facts import (
+    Approval,
+    DatasetReport,
+    Ended,
+    Evaluation,
+    Export,
+    GgufFile,
+    HardwareChoice,
+    Job,
+    JobReport,
+    Note,
+    PreflightReport,
+    Quote,
+    Script,
+    Spec,
+)
+from ..tools.run import FACTS, Event
+from .approval import words
+
+BARS = "▁▂▃▄▅▆▇█"
+CURVE_WIDTH = 24
+QUIET_S = 10.0  # without a terminal, progress is a line now and then
+
+STEP_WORDS = {
+    "plan_run": "reading the request",
+    "validate_dataset": "checking the data with TRL",
+    "pick_hardware": "sizing the hardware",
+    "write_script": "writing train.py",
+    "preflight": "proving train.py on a two-layer twin",
+    "submit_job": "submitting",
+    "monitor_job": "training",
+    "evaluate_model": "comparing with the base model",
+    "export_gguf": "exporting to GGUF",
+    "cancel_job": "cancelling",
+}
+
+
+class RunConsole:
+    """A listener that tells a person how the run goes; a context manager that owns the live line."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(stderr=True, highlight=False)
+        self._live: Live | None = None
+        self._spinner = Spinner("dots", Text(""))
+        self._said_at = -math.inf
+        self._step = ""
+
+    def __enter__(self) -> RunConsole:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop()
+
+    def __call__(self, event: Event) -> None:
+        """Show one event."""
+        if event.seq is not None:
+            if line := fact_line(event):
+                self._stop()
+                self.console.print(line, soft_wrap=True)
+        elif event.kind == "step":
+            self._step = STEP_WORDS.get(event.data["tool"], event.data["tool"])
+            self._said_at = time.monotonic()
+            self._show(Text(self._step + " …", style="dim"))
+        elif event.kind == "progress":
+            self._show(progress_line(self._step, event.data), now_and_then=True)
+
+    def ask(self, quote: Quote) -> bool:
+        """Show a quote and ask whether to spend it."""
+        self._stop()
+        self.console.print(f"  {quote.backend} · {quote.flavor} · {words(quote)} · at most ${quote.reserve_usd:.2f}")
+        answer = self.console.input("Start this job? [y/N] ")
+        return answer.strip().lower() in ("y", "yes")
+
+    ask.asks_a_person = True  # type: ignore[attr-defined]
+
+    def _show(self, text: Text, now_and_then: bool = False) -> None:
+        if self.console.is_terminal:
+            self._spinner.update(text=text)
+            if self._live is None:
+                self._live = Live(self._spinner, console=self.console, transient=True, refresh_per_second=8)
+                self._live.start()
+        elif not now_and_then or time.monotonic() - self._said_at >= QUIET_S:
+            self._said_at = time.monotonic()
+            self.console.print(Text("  ") + text, soft_wrap=True)
+
+    def _stop(self) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+
+def fact_line(event: Event) -> Text | None:
+    """Return the line for a settled fact, or None for what a person need not see."""
+    match FACTS[event.kind].model_validate(event.data):
+        case Spec() as spec:
+            return _line(True, "plan", f"{spec.method} of {spec.model} on {spec.dataset}", ", ".join(spec.targets))
+        case DatasetReport() as data:
+            held = f", {data.holdout.rows} held out" if data.holdout else ""
+            return _line(
+                data.verdict != "refused",
+                "data",
+                f"{data.verdict}: {data.rows} rows{held}",
+                f"p95 {data.lengths.p95} tokens",
+                f"max_length {data.max_length} cuts {100 * data.truncated_share:.1f} %",
+                f"loss on {data.loss_on}",
+            )
+        case HardwareChoice() as hardware:
+            return _line(
+                True,
+                "hardware",
+                f"{hardware.flavor}: {hardware.adapter}, {hardware.precision}, batch {hardware.batch} × {hardware.accumulation}",
+                f"{hardware.memory_gib.total:.1f} GiB",
+                f"about {duration(hardware.hours.expected * 3600)}",
+                f"${hardware.cost_usd.expected:.2f}",
+            )
+        case Script() as script:
+            return _line(True, "script", script.path, f"sha256 {script.sha256[:12]}")
+        case PreflightReport() as preflight:
+            red = [f"{check.name}: {check.detail}" for check in preflight.checks if not check.ok]
+            said = red or [f"{len(preflight.checks)} checks on a two-layer twin in {preflight.seconds:.0f} s"]
+            return _line(preflight.ok, "preflight", *said)
+        case Approval() as approval:
+            return _line(True, "approval", f"by {approval.by}", words(approval.quote))
+        case Job() as job:
+            return _line(True, "job", f"{job.id} on {job.backend}", f"log {job.log}")
+        case JobReport() as report:
+            loss = f"loss {report.first_loss:.3f} → {report.last_loss:.3f}" if report.last_loss is not None else ""
+            rate = f"{report.tokens_per_s:.0f} tokens/s" if report.tokens_per_s else ""
+            peak = f"peak {report.peak_memory_gib:.1f} GiB" if report.peak_memory_gib else ""
+            why = "" if report.health == "done" else report.reason
+            return _line(report.health == "done", "training", report.health, why, loss, duration(report.seconds), rate, peak)
+        case Evaluation() as evaluation:
+            first = evaluation.comparisons[0]
+            return _line(
+                evaluation.verdict == "better",
+                "evaluation",
+                evaluation.verdict,
+                f"{first.metric} {first.base:.3f} → {first.tuned:.3f}",
+                f"p = {first.p_value:.1g}, {first.items} items",
+            )
+        case GgufFile() as file:
+            return _line(True, "gguf", file.quantisation, f"{file.size_bytes / 1e6:.0f} MB", "answers, stops, keeps its template")
+        case Export() as export:
+            return _line(True, "export", f"{len(export.files)} file(s) in {export.seconds:.0f} s")
+        case Ended() as ended:
+            return _line(ended.status in ("completed", "dry_run"), ended.status.replace("_", " "), ended.reason)
+        case Note() as note:
+            return Text(f"  {note.text}", style="dim")
+        case _:
+            return None
+
+
+def _line(good: bool, title: str, *parts: str) -> Text:
+    mark = Text("✓ " if good else "✗ ", style="green" if good else "red")
+    return mark + Text(f"{title:<11}", style="bold") + Text(" · ".join(part for part in parts if part))
+
+
+def progress_line(step: str, data: dict[str, Any]) -> Text:
+    """Return the live line of a long step; for training with step, loss, speed, time left and the loss curve."""
+    parts = [step or str(data.get("step", ""))]
+    if (loss := data.get("loss")) is not None:
+        total = f"/{data['total_steps']}" if data.get("total_steps") else ""
+        parts.append(f"step {data['step']}{total}")
+        parts.append(f"loss {loss:.3f}")
+        if data.get("tokens_per_s"):
+            parts.append(f"{data['tokens_per_s']:.0f} tokens/s")
+        if data.get("seconds_left") is not None:
+            parts.append(f"{duration(data['seconds_left'])} left")
+        parts.append(curve(data.get("losses", ())))
+    else:
+        shown = [str(data[key]) for key in ("stage", "text", "step") if data.get(key) is not None]
+        if data.get("total"):
+            shown.append(f"{data.get('done', 0)}/{data['total']}")
+        parts += shown
+    return Text(" · ".join(part for part in parts if part), style="dim")
+
+
+def curve(values: Sequence[float | None], width: int = CURVE_WIDTH) -> str:
+    """Return a loss curve in block characters, the mean of each of `width` equal stretches."""
+    finite = [value for value in values if value is not None and math.isfinite(value)]
+    if len(finite) < 2:
+        return ""
+    width = min(width, len(finite))
+    edges = [round(i * len(finite) / width) for i in range(width + 1)]
+    means = [sum(finite[a:b]) / (b - a) for a, b in zip(edges, edges[1:], strict=False)]
+    low, high = min(means), max(means)
+    scale = (len(BARS) - 1) / (high - low) if high > low else 0.0
+    return "".join(BARS[round((mean - low) * scale)] for mean in means)
+
+
+def duration(seconds: float) -> str:
+    """Say seconds as people do: `45 s`, `3 min`, `2.5 h`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

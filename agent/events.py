@@ -1,0 +1,53 @@
+"""What a run tells its listeners, and the listeners that need no screen.
+
+An event is `tools.run.Event`: `{"run", "seq", "at", "kind", "data"}`. Journalled kinds are those of `tools.run.FACTS`,
+one for each fact that was settled, with the fact as data. Transient kinds have no `seq`:
+
+    step        a tool was called                    {"tool"}
+    progress    a long step is under way             {"step", …}: for training `step`, `loss`, `tokens_per_s`, …
+    error       the run stops here                   {"code", "message", "hint"}
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, TextIO
+
+from ..tools.run import Event, Listener
+
+
+def json_lines(stream: TextIO) -> Listener:
+    """Return a listener that writes each event as one JSON line."""
+
+    def write(event: Event) -> None:
+        stream.write(event.model_dump_json() + "\n")
+        stream.flush()
+
+    return write
+
+
+def stream_events(work: Callable[[Listener], Any]) -> Iterator[Event]:
+    """Run `work` in a thread of its own and yield the events that it tells, as they come.
+
+    What `work` raises is raised here, after its last event.
+    """
+    events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+    failure: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            work(events.put)
+        except BaseException as error:  # noqa: BLE001 - handed over to the caller's thread, unchanged
+            failure.append(error)
+        finally:
+            events.put(None)
+
+    thread = threading.Thread(target=run, name="ftagent-run")
+    thread.start()
+    while (event := events.get()) is not None:
+        yield event
+    thread.join()
+    if failure:
+        raise failure[0]

@@ -1,0 +1,75 @@
+"""The built-in planner: a smolagents `Model` with no LLM inside.
+
+It follows `skills/fine-tuning/SKILL.md`: the next step of the way, with the defaults of the run. What a tool refused
+it cannot mend, so it stops there and hands the refusal on; a person, or an LLM, can do better.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from smolagents.models import (
+    ChatMessage,
+    ChatMessageToolCall,
+    ChatMessageToolCallFunction,
+    MessageRole,
+    Model,
+    TokenUsage,
+)
+
+from ..tools.run import Run
+from .toolbox import Toolbox
+
+
+class BuiltinPlanner(Model):
+    """Calls the next expected tool, bare.
+
+    Args:
+        toolbox: Knows where the run stands.
+    """
+
+    def __init__(self, toolbox: Toolbox) -> None:
+        super().__init__(model_id="builtin")
+        self.toolbox = toolbox
+
+    def generate(self, messages: list[Any], **_: Any) -> ChatMessage:
+        """Return the call that comes next.
+
+        Raises:
+            ToolError: The last call was refused.
+        """
+        if self.toolbox.last_error is not None:
+            raise self.toolbox.last_error
+        step = self.toolbox.expected()
+        if step is None:
+            return tool_call("final_answer", {"answer": summary(self.toolbox.run)})
+        return tool_call(step, {})
+
+
+def tool_call(name: str, arguments: dict[str, Any]) -> ChatMessage:
+    """Return the message that calls one tool."""
+    call = ChatMessageToolCall(
+        id="call_1", type="function", function=ChatMessageToolCallFunction(name=name, arguments=arguments)
+    )
+    return ChatMessage(role=MessageRole.ASSISTANT, content=None, tool_calls=[call], token_usage=TokenUsage(0, 0))
+
+
+def summary(run: Run) -> str:
+    """Say in plain sentences how the run ended."""
+    sentences = []
+    if run.preflight is not None and not run.preflight.ok:
+        red = next(check for check in run.preflight.checks if not check.ok)
+        sentences.append(f"Preflight stopped the script: {red.name}: {red.detail}")
+    elif run.report is None:
+        sentences.append("Everything that is free is done; nothing was submitted.")
+    elif run.report.health != "done":
+        sentences.append(f"The training ended as {run.report.health.replace('_', ' ')}: {run.report.reason}")
+    if run.evaluation:
+        first = run.evaluation.comparisons[0]
+        sentences.append(
+            f"{first.metric} over {first.items} items: base {first.base:.3f}, tuned {first.tuned:.3f} "
+            f"(p = {first.p_value:.2g}): {first.verdict}."
+        )
+    if run.export:
+        sentences.append(f"GGUF: {', '.join(file.path for file in run.export.files)}.")
+    return " ".join(sentences) or "The training is done."

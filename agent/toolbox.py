@@ -1,0 +1,227 @@
+"""The tools as the planner, the shell and other programs see them: made from signatures, docstrings and gates.
+
+One function, four faces: everything here is read off the function itself, so a face cannot drift from its tool.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from typing import Any, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+
+from ..tools.errors import FtagentError, ToolError
+from ..tools.facts import Fact, Spec
+from ..tools.gates import APPROVED, GATES, closed_gate, next_tool
+from ..tools.run import REPORTS, Run, experiment_name, refold
+from .approval import Decide, approve
+
+OBSERVATION_CHARS = 4000  # about 1,000 tokens: a turn's result never crowds out the request
+DETOURS = ("show_run", "read_skill")  # always legal, and they settle nothing
+
+_HOMES = {
+    "plan_run": "plan",
+    "validate_dataset": "dataset",
+    "pick_hardware": "hardware",
+    "write_script": "script",
+    "preflight": "preflight",
+    "submit_job": "jobs",
+    "monitor_job": "monitor",
+    "cancel_job": "jobs",
+    "evaluate_model": "evaluate",
+    "export_gguf": "export",
+    "show_run": "report",
+    "read_skill": "skills",
+}
+TOOL_NAMES = tuple(_HOMES)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToolInfo:
+    """One tool, as its function tells it."""
+
+    name: str
+    function: Callable[..., Any]
+    description: str
+    """The docstring before `Args:`."""
+    arguments: type[BaseModel]
+    """One field a parameter, without the run; each with its default and its line of the docstring."""
+    takes_run: bool
+
+
+@cache
+def tool_info(name: str) -> ToolInfo:
+    """Return the tool called `name`, imported now.
+
+    Raises:
+        ToolError: There is no such tool.
+    """
+    if name not in _HOMES:
+        raise ToolError(f"there is no tool `{name}`.", hint=f"tools: {', '.join(TOOL_NAMES)}")
+    function = getattr(import_module(f"ftagent.tools.{_HOMES[name]}"), name)
+    documentation = inspect.getdoc(function) or ""
+    described = dict(re.findall(r"^    (\w+): (.+(?:\n {8}.+)*)", documentation, re.MULTILINE))
+    hints = get_type_hints(function)
+    fields: dict[str, Any] = {}
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.name != "run":
+            default = ... if parameter.default is inspect.Parameter.empty else parameter.default
+            text = re.sub(r"\s+", " ", described[parameter.name])
+            fields[parameter.name] = (hints[parameter.name], _field(default, text))
+    return ToolInfo(
+        name=name,
+        function=function,
+        description=documentation.split("\nArgs:")[0].strip(),
+        arguments=create_model(name, __config__=ConfigDict(extra="forbid"), **fields),
+        takes_run="run" in hints,
+    )
+
+
+def _field(default: Any, description: str) -> Any:
+    from pydantic import Field
+
+    return Field(default=default, description=description)
+
+
+def input_schema(info: ToolInfo) -> dict[str, dict[str, Any]]:
+    """Return the arguments in the form that smolagents and JSON-schema function calling share."""
+    schema = info.arguments.model_json_schema()
+    required = schema.get("required", [])
+    inputs: dict[str, dict[str, Any]] = {}
+    for name, entry in schema.get("properties", {}).items():
+        choices = [c for c in entry.get("anyOf", [entry]) if c.get("type") != "null"]
+        one = {key: value for key, value in choices[0].items() if key not in ("default", "title", "description")}
+        inputs[name] = {"description": entry["description"], "type": "any", **one}
+        if name not in required:
+            inputs[name]["nullable"] = True
+    return inputs
+
+
+class Toolbox:
+    """One run and the tools that may work on it.
+
+    Args:
+        run: Where the run stands.
+        request: The user's own words; a planner cannot plan for other ones.
+        decide: Who approves: see `approval.approve`.
+        dry_run: Leave out everything from `submit_job` on.
+    """
+
+    def __init__(
+        self, run: Run, *, request: str | None = None, decide: Decide | bool | None = None, dry_run: bool = False
+    ) -> None:
+        self.run = run
+        self.request = request
+        self.decide = decide
+        self.dry_run = dry_run
+        self.last_error: ToolError | None = None
+
+    def expected(self) -> str | None:
+        """Return the step that comes next, or None when the way is at its end."""
+        step = next_tool(self.run)
+        return None if self.dry_run and step == "submit_job" else step
+
+    def legal(self) -> tuple[str, ...]:
+        """Return the tools that may be called now: the next step, what may be settled anew, and the detours."""
+        step = self.expected()
+        if step is None:
+            return DETOURS
+        open_again = [
+            name
+            for name in ("validate_dataset", "pick_hardware", "write_script", "preflight")
+            if self.run.job is None and name != step and closed_gate(name, self.run) is None
+        ]
+        return (step, *open_again[-2:], *DETOURS)
+
+    def call(self, name: str, arguments: dict[str, Any]) -> str:
+        """Call one tool, journal what it settled, and return what the planner is told.
+
+        Raises:
+            ToolError: The tool refused; the planner may mend it.
+            FtagentError: Something that only a person can mend.
+        """
+        try:
+            result = self.invoke(name, arguments)
+        except ToolError as error:
+            self.last_error = error
+            raise
+        self.last_error = None
+        return observation(result)
+
+    def invoke(self, name: str, arguments: dict[str, Any]) -> Any:
+        """Call one tool and journal what it settled; return the result itself."""
+        info = tool_info(name)
+        if name == "plan_run" and self.request is not None:
+            arguments = {**arguments, "request": self.request, "offline": False}
+        checked = check_arguments(info, arguments)
+        if not info.takes_run:
+            return info.function(**checked)
+        if name == "submit_job" and closed_gate(name, self.run, but=frozenset({APPROVED})) is None:
+            self._approve()
+        if name in GATES:
+            self.run.journal.tell("step", tool=name)
+        result = info.function(self.run, **checked)
+        if isinstance(result, Fact):
+            self.run = refold(self.run.journal).record(result)
+            self._settle()
+        return result
+
+    def _approve(self) -> None:
+        from ..tools.jobs import make_quote
+
+        if closed_gate("submit_job", self.run) is not None:
+            self.run = self.run.record(approve(self.run, make_quote(self.run), self.decide))
+
+    def _settle(self) -> None:
+        """Give the run its folder once its data was found to train: nothing that failed before leaves a trace."""
+        run = self.run
+        if run.journal.folder is None and run.spec is not None and run.dataset is not None:
+            run.journal.settle(run.settings.workdir / REPORTS / experiment_name(run.spec) / run.id)
+
+
+def check_arguments(info: ToolInfo, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments with their types; None counts as not given.
+
+    Raises:
+        ToolError: An argument is unknown, missing or of the wrong type.
+    """
+    given = {name: value for name, value in arguments.items() if value is not None}
+    try:
+        checked = info.arguments.model_validate(given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        known = ", ".join(info.arguments.model_fields) or "none"
+        raise ToolError(f"{info.name}: `{where}`: {first['msg'].lower()}.", hint=f"arguments: {known}") from error
+    return {name: getattr(checked, name) for name in given}
+
+
+def observation(result: Any) -> str:
+    """Return what the planner reads of a result: compact, and cut with both ends kept."""
+    if isinstance(result, Spec):
+        result = result.model_copy(update={"model_ref": None, "dataset_ref": None})
+    text = result if isinstance(result, str) else json.dumps(_plain(result), ensure_ascii=False)
+    return cut(text, OBSERVATION_CHARS)
+
+
+def cut(text: str, limit: int) -> str:
+    """Return `text` with its middle replaced by a count when it is longer than `limit` characters."""
+    if len(text) <= limit:
+        return text
+    head, tail = limit * 2 // 3, limit // 3
+    return f"{text[:head]} … [{len(text) - head - tail} characters cut] … {text[-tail:]}"
+
+
+def error_object(error: FtagentError) -> dict[str, Any]:
+    """Return an error as the JSON object that every face prints."""
+    return {"code": error.code, "message": error.message, "hint": error.hint}
+
+
+def _plain(result: Any) -> Any:
+    return result.model_dump(mode="json", exclude_none=True) if isinstance(result, BaseModel) else result

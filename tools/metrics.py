@@ -1,0 +1,172 @@
+"""What a training logged: read from Trackio or from its log, kept as one JSON line a step, drawn as a loss curve.
+
+Trackio's store is read as the SQLite file that it is (trackio 0.43, `sqlite_storage.py`), read-only: importing trackio
+costs half a second, fixes its folder at import, and would write to the store while the training does.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import sqlite3
+from collections.abc import Iterable
+from contextlib import closing
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+LOSS = "train/loss"
+EVAL_LOSS = "eval/loss"
+STEP = "train/global_step"
+"""Trackio's own step only counts log calls; the trainer's step is among the values."""
+
+_PAIR = re.compile(r"'(\w+)': '?([-+.\w]+)'?")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """Everything that was logged for one step of the training."""
+
+    step: int
+    time: datetime | None
+    """When; None where the source does not say."""
+    values: dict[str, float | None]
+    """Trackio's names, `train/loss` and so on; None stands for a value that is no finite number."""
+
+
+def trackio_folder() -> Path:
+    """Return where Trackio keeps its store in this environment (`trackio.utils._get_trackio_dir`)."""
+    from huggingface_hub.constants import HF_HOME
+
+    return Path(os.environ.get("TRACKIO_DIR") or Path(HF_HOME) / "trackio")
+
+
+def read_trackio(folder: Path, project: str, run_name: str) -> list[Point]:
+    """Return the points of one run in order; none where Trackio has no such run, or not yet.
+
+    Args:
+        folder: Trackio's folder.
+        project: The project, as it was called at `trackio.init`.
+        run_name: The run; a resumed one goes on under the same name.
+    """
+    # `trackio.utils.canonical_project_name`: the file has only these characters of the project's name.
+    name = "".join(c for c in project if c.isalnum() or c in "-_").rstrip() or "default"
+    store = folder.resolve() / f"{name}.db"
+    if not store.exists():
+        return []
+    query = "SELECT timestamp, step, metrics FROM metrics WHERE run_name = ? ORDER BY id"
+    try:
+        with closing(sqlite3.connect(f"{store.as_uri()}?mode=ro", uri=True, timeout=1)) as database:
+            rows = database.execute(query, (run_name,)).fetchall()
+    except sqlite3.OperationalError:  # made this moment, its tables yet to come; or held longer than a second
+        return []
+    return merged(_from_trackio(*row) for row in rows)
+
+
+def _from_trackio(timestamp: str, count: int, metrics: bytes | str) -> Point:
+    values = {name: _number(value) for name, value in json.loads(metrics).items() if _is_scalar(value)}
+    step = values.pop(STEP, None)
+    return Point(step=count if step is None else int(step), time=datetime.fromisoformat(timestamp), values=values)
+
+
+def _is_scalar(value: object) -> bool:
+    """Trackio writes `NaN` and the infinities as strings; everything else that is no number is not for a curve."""
+    return isinstance(value, int | float) or value in ("NaN", "Infinity", "-Infinity")
+
+
+def _number(value: float | str) -> float | None:
+    number = float(value)
+    return number if math.isfinite(number) else None
+
+
+def read_log(log: Path, start: int = 0, *, logging_steps: int = 1) -> list[Point]:
+    """Return the points that transformers printed into `log`, such as `{'loss': '1.234', 'epoch': '0.5'}`.
+
+    The lines carry no step (`ProgressCallback.on_log`, `PrinterCallback.on_log`), so it is counted.
+
+    Args:
+        log: The log file; it may not exist yet.
+        start: The byte to start at.
+        logging_steps: Steps between two lines.
+    """
+    if not log.exists():
+        return []
+    with log.open("rb") as file:
+        file.seek(start)
+        lines = file.read().decode("utf-8", errors="replace").replace("\r", "\n").split("\n")
+    points: list[Point] = []
+    step = 0
+    for line in lines:
+        if line.startswith(("{'loss'", "{'eval_loss'")):
+            step += logging_steps if line.startswith("{'loss'") else 0
+            values = {_trackio_name(name): _number(value) for name, value in _PAIR.findall(line)}
+            points.append(Point(step=step, time=None, values=values))
+    return merged(points)
+
+
+def _trackio_name(name: str) -> str:
+    """Return what transformers calls this value in Trackio (`integration_utils.rewrite_logs`)."""
+    return f"eval/{name.removeprefix('eval_')}" if name.startswith("eval_") else f"train/{name}"
+
+
+def merged(points: Iterable[Point]) -> list[Point]:
+    """Return one point a step, in order; what came later wins, as a resumed training repeats its last steps."""
+    by_step: dict[int, Point] = {}
+    for new in points:
+        old = by_step.get(new.step)
+        if old is not None:
+            time = new.time if old.time is None or (new.time and LOSS in new.values) else old.time
+            new = replace(new, time=time, values={**old.values, **new.values})
+        by_step[new.step] = new
+    return [by_step[step] for step in sorted(by_step)]
+
+
+def read_metrics(path: Path) -> list[Point]:
+    """Return the points of a `metrics.jsonl`; none when it does not exist."""
+    if not path.exists():
+        return []
+    points: list[Point] = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        values = json.loads(line)
+        step, time = values.pop("step"), values.pop("time")
+        points.append(Point(step=step, time=datetime.fromisoformat(time) if time else None, values=values))
+    return points
+
+
+def write_metrics(path: Path, points: list[Point]) -> None:
+    """Replace `path` with these points, one JSON object a line; a value that is no finite number is null."""
+    lines = (
+        json.dumps({"step": p.step, "time": p.time.astimezone(UTC).isoformat() if p.time else None, **p.values})
+        for p in points
+    )
+    _replace(path, "".join(f"{line}\n" for line in lines).encode())
+
+
+def draw_loss(path: Path, points: list[Point], title: str) -> None:
+    """Draw the loss over the steps, training and evaluation, as a PNG; the same points give the same bytes."""
+    from io import BytesIO
+
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4), dpi=100, layout="constrained")
+    axes = figure.add_subplot()
+    for name, label, style in ((LOSS, "training", "-"), (EVAL_LOSS, "evaluation", "o--")):
+        curve = [(p.step, math.nan if (y := p.values[name]) is None else y) for p in points if name in p.values]
+        if curve:
+            axes.plot(*zip(*curve, strict=True), style, label=label, linewidth=1.5, markersize=4)
+    axes.set(title=title, xlabel="step", ylabel="loss")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    picture = BytesIO()
+    FigureCanvasAgg(figure).print_png(picture, metadata={"Software": None})
+    _replace(path, picture.getvalue())
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write a file in one step, so that nobody who looks at it sees half of it."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    draft.write_bytes(content)
+    draft.replace(path)

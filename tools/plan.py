@@ -1,0 +1,161 @@
+"""From the user's words to a `Spec`: what was stated, what was inferred and why, what a person must decide."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Any, get_args
+
+from pydantic import ValidationError
+
+from .errors import InputError, ToolError
+from .facts import Method, Overrides, Spec, Target
+from .run import Run
+from .settings import Settings
+from .words import Reading, read_words
+
+EXAMPLE = 'ftagent "fine-tune SmolLM2-135M-Instruct on examples/docstrings.jsonl"'
+LLAMA_CPP_MODULES = ("xllamacpp", "cyllama")
+
+
+def plan_run(
+    run: Run,
+    request: str,
+    *,
+    model: str | None = None,
+    dataset: str | None = None,
+    subset: str | None = None,
+    split: str | None = None,
+    offline: bool = False,
+) -> Spec:
+    """Read the user's request and find its model and dataset.
+
+    Returns the plan: model, dataset, method, targets, every stated value under TRL's and PEFT's names, and the
+    reason for everything that was inferred. `questions` is not empty when a person must decide first. By default the
+    names come from the request, the method is sft, and the targets are evaluate and export.
+
+    Args:
+        run: The run that is planned.
+        request: The user's own words, unchanged.
+        model: The model's folder or id, when the request does not name it plainly.
+        dataset: The dataset's file, folder or id, when the request does not name it plainly.
+        subset: The dataset's subset (configuration).
+        split: The split to train on.
+        offline: Read the words only; names stay as said and unverified.
+
+    Raises:
+        InputError: No model or dataset is named, or it cannot be found; the message lists what was tried.
+    """
+    reading = read_words(request)
+    for name, value in (("model", model), ("dataset", dataset), ("subset", subset), ("split", split)):
+        if value is not None:
+            _keep_stated(name, getattr(reading, name), value)
+            setattr(reading, name, value)
+    spec = _spec(request, reading, run.settings)
+    if not offline:
+        spec = _resolve(spec, run)
+    return spec
+
+
+def plan_for(
+    run: Run,
+    *,
+    model: str | None,
+    dataset: str | None = None,
+    method: str | None = None,
+    subset: str | None = None,
+    split: str | None = None,
+) -> Spec:
+    """Return the plan of named parts, for one tool that works without a run.
+
+    Raises:
+        InputError: No model is named, or a name cannot be found.
+    """
+    if model is None:
+        raise InputError("no model is named.", hint="--model FOLDER or --model ORG/NAME")
+    given = {"model": model, "dataset": dataset, "method": method, "subset": subset, "split": split}
+    named = {name: value for name, value in given.items() if value is not None}
+    try:
+        spec = Spec.model_validate({"request": "", "dataset": "", **named, "stated": tuple(named)})
+    except ValidationError as error:
+        raise InputError(f"`{method}` is no method.", hint=f"one of {', '.join(get_args(Method))}") from error
+    return _resolve(spec, run)
+
+
+def _keep_stated(name: str, stated: str | None, given: str) -> None:
+    """Let an argument complete what the person said (`Qwen3-0.6B` to `Qwen/Qwen3-0.6B`), never replace it."""
+    if stated is not None and given.lower() != stated.lower() and not given.lower().endswith("/" + stated.lower()):
+        raise ToolError(
+            f"the person stated {name} `{stated}`; `{given}` is another one.", hint=f"leave `{name}` out, or ask them"
+        )
+
+
+def _spec(request: str, reading: Reading, settings: Settings) -> Spec:
+    if not request.strip():
+        raise InputError("there is no instruction.", hint=EXAMPLE)
+    for what, name in (("model", reading.model), ("dataset", reading.dataset)):
+        if name is None:
+            raise InputError(f"`{_short(request)}` names no {what}.", hint=f"name both, as in {EXAMPLE}")
+    stated = [name for name in ("model", "dataset", "subset", "split", "method") if getattr(reading, name)]
+    stated += list(reading.overrides)
+    inferred: dict[str, str] = {}
+    if reading.method is None:
+        inferred["method"] = "no method is named, and supervised fine-tuning is the usual first step"
+    targets = _targets(reading, stated, inferred)
+    backend = settings.backend or reading.backend
+    if backend is None:
+        backend = "local"
+        inferred["backend"] = "neither the instruction nor the settings name one"
+    else:
+        stated.append("backend")
+    budget = reading.budget_usd if reading.budget_usd is not None else settings.max_cost_usd
+    stated += [n for n, v in (("budget_usd", budget), ("max_hours", reading.max_hours)) if v is not None]
+    assert reading.model is not None and reading.dataset is not None
+    return Spec.model_validate(
+        {
+            "request": request,
+            "model": reading.model,
+            "dataset": reading.dataset,
+            "subset": reading.subset,
+            "split": reading.split,
+            "method": reading.method or "sft",
+            "targets": targets,
+            "overrides": Overrides(**reading.overrides),
+            "budget_usd": budget,
+            "backend": backend,
+            "max_hours": reading.max_hours,
+            "stated": tuple(stated),
+            "inferred": inferred,
+            "questions": tuple(reading.questions),
+        }
+    )
+
+
+def _targets(reading: Reading, stated: list[str], inferred: dict[str, str]) -> tuple[Target, ...]:
+    if reading.targets or reading.refused_targets:
+        stated.append("targets")
+    if reading.targets:
+        return reading.targets
+    default: list[Target] = ["evaluate", "export"]
+    reason = "no target is named: a model is compared with its base and exported to GGUF"
+    if missing := [m for m in LLAMA_CPP_MODULES if importlib.util.find_spec(m) is None]:
+        default.remove("export")
+        reason = f"no target is named; the export is left out because {', '.join(missing)} is not installed"
+    inferred["targets"] = reason
+    return tuple(target for target in default if target not in reading.refused_targets)
+
+
+def _resolve(spec: Spec, run: Run) -> Spec:
+    from .models import resolve_model
+    from .sources import resolve_dataset
+
+    # The dataset first: it is the cheaper of the two to look up, and the more often mistyped.
+    found: dict[str, Any] = {}
+    if spec.dataset:
+        found["dataset_ref"] = resolve_dataset(spec.dataset, run.settings)
+    found["model_ref"] = resolve_model(spec.model, run.settings, run.journal.tell)
+    return spec.model_copy(update=found)
+
+
+def _short(text: str, limit: int = 60) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"

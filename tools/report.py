@@ -1,0 +1,198 @@
+"""The report of an experiment: `training_reports/<model>-<dataset>-<method>.md`, rendered from journals alone.
+
+Two runs of one experiment share a report. It is written anew after every journalled event; only the notes block at
+its end belongs to people and is carried over as it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from .facts import Candidate, Parameter, Range
+from .llama_cpp import serve_lines
+from .run import JOURNAL, Event, Journal, Listener, Run, experiment_name, open_run, refold, report_path
+
+NOTES_BEGIN = "<!-- notes: yours; ftagent never changes what stands below this line -->"
+NOTES_END = "<!-- end of notes -->"
+
+
+def writer(journal: Journal) -> Listener:
+    """Return a listener that keeps the report of this journal's experiment true."""
+
+    def write(event: Event) -> None:
+        if event.seq is not None and journal.folder is not None:
+            write_report(refold(journal))
+
+    return write
+
+
+def write_report(run: Run) -> Path:
+    """Render the report of `run`'s experiment and put it in place of the former one, in one step."""
+    path = report_path(run)
+    text = render(experiment_runs(run), notes=_notes(path))
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        scratch.write_text(text, encoding="utf-8")
+        scratch.replace(path)
+    finally:
+        scratch.unlink(missing_ok=True)
+    return path
+
+
+def experiment_runs(run: Run) -> list[Run]:
+    """Return all runs that share `run`'s report, oldest first, `run` itself as it is in memory."""
+    others = [
+        open_run(journal.parent)
+        for journal in sorted(run.folder.parent.glob(f"*/{JOURNAL}"))
+        if journal.parent != run.folder
+    ]
+    return sorted([run, *others], key=lambda r: r.id)
+
+
+def render(runs: list[Run], *, notes: str = "") -> str:
+    """Return the report as Markdown.
+
+    Args:
+        runs: The runs of one experiment, oldest first.
+        notes: What people wrote into the notes block.
+    """
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(
+        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False, keep_trailing_newline=True
+    )
+    environment.filters.update(cell=cell, hours=_hours, usd=_usd, size=_size, quote=_block_quote, number=_number)
+    template = environment.from_string((files("ftagent.tools.templates") / "report.md").read_text(encoding="utf-8"))
+    latest = runs[-1]
+    text = template.render(
+        name=experiment_name(latest.spec) if latest.spec else latest.id,
+        runs=runs,
+        latest=latest,
+        verdict=verdict(latest),
+        link=_link,
+        advice=advice,
+        fitting=_fitting,
+        serve_lines=lambda run, file: serve_lines(_from_workdir(run, file)),
+        has_curve=lambda run: (run.folder / "loss.png").exists(),
+        notes_begin=NOTES_BEGIN,
+        notes_end=NOTES_END,
+        notes=notes or "\n",
+    )
+    return re.sub(r"\n{3,}", "\n\n", text)
+
+
+def show_run(run: Run) -> str:
+    """Say where the run stands: its report, as Markdown.
+
+    Args:
+        run: The run to show.
+    """
+    if run.journal.folder is None:
+        return f"{run.id}: {run.status}. {verdict(run)}"
+    return render([run])
+
+
+def verdict(run: Run) -> str:
+    """Say in one line what came out."""
+    if run.evaluation is not None:
+        first = run.evaluation.comparisons[0]
+        return (
+            f"**{first.verdict.capitalize()}**: {first.metric} {_number(first.base)} → {_number(first.tuned)} on "
+            f"{first.items} held-out items (p = {first.p_value:.2g}, 95 % interval of the difference "
+            f"{_number(first.ci95[0])} to {_number(first.ci95[1])})."
+        )
+    if run.preflight is not None and not run.preflight.ok:
+        return "Preflight stopped the script before anything was spent."
+    if run.report is not None and run.report.health not in ("done", "healthy"):
+        return f"The training ended as {run.report.health.replace('_', ' ')}: {run.report.reason}"
+    return f"The run is {run.status}; nothing has been evaluated yet."
+
+
+def advice(run: Run) -> list[str]:
+    """Say what a person may do next."""
+    if run.ended is None or run.ended.status in ("failed", "timed_out", "cancelled", "dry_run"):
+        lines = [f"Go on where it stands: `ftagent resume {run.id}`"]
+        if run.report is not None and run.report.health not in ("done", "healthy"):
+            lines.append(f"Read the end of the log: {_link(run, 'train.log')}")
+        return lines
+    lines = []
+    if run.evaluation is not None and run.evaluation.verdict != "better":
+        lines.append("Train longer or on more rows: this many items show no gain.")
+    if run.export is not None and run.export.files:
+        lines.append("Talk to the model with one of the lines under *Artefacts*.")
+    lines.append(f"Share it: the adapter lies in {_link(run, 'checkpoint')}.")
+    return lines
+
+
+def script_on_disk(run: Run) -> str | None:
+    """Return the hash of `train.py` as it lies there now, or None where there is none."""
+    if run.script is None or run.journal.folder is None:
+        return None
+    file = run.folder / run.script.path
+    return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else None
+
+
+def cell(value: Any) -> str:
+    """Return a value for a Markdown table: one line, with nothing that ends the cell or starts markup."""
+    text = " ".join(str(value).split())
+    return re.sub(r"([\\|`*_<>\[\]])", r"\\\1", text)
+
+
+def _link(run: Run, name: str) -> str:
+    """Return a link to a file of the run's folder, relative to the report."""
+    target = run.folder / name
+    label = f"`{name}`"
+    return f"[{label}]({run.folder.parent.name}/{run.id}/{name})" if target.exists() else label
+
+
+def _from_workdir(run: Run, name: str) -> Path:
+    """Return the path that a person in the working folder would type."""
+    path = run.folder / name
+    return path.relative_to(run.settings.workdir) if path.is_relative_to(run.settings.workdir) else path
+
+
+def _notes(path: Path) -> str:
+    if not path.exists():
+        return ""
+    _, begin, rest = path.read_text(encoding="utf-8").partition(NOTES_BEGIN)
+    return rest.rpartition(NOTES_END)[0] if begin else ""
+
+
+
+def _fitting(candidates: tuple[Candidate, ...], most: int = 8) -> list[Candidate]:
+    return sorted(candidates, key=lambda c: (not c.fits, c.cost_usd, c.hours))[:most]
+
+
+def _hours(value: Range | float) -> str:
+    if isinstance(value, Range):
+        return f"{_hours(value.low)} – {_hours(value.high)}, expected {_hours(value.expected)}"
+    return f"{value * 60:.1f} min" if value < 2 else f"{value:.1f} h"
+
+
+def _usd(value: Range | float) -> str:
+    if isinstance(value, Range):
+        return _usd(value.expected) if value.low == value.high else f"{_usd(value.low)} – {_usd(value.high)}"
+    return f"${value:.2f}"
+
+
+def _size(value: int) -> str:
+    return f"{value / 1e6:.1f} MB" if value < 1e9 else f"{value / 1e9:.2f} GB"
+
+
+def _number(value: Any) -> str:
+    if isinstance(value, Parameter):
+        value = value.value
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return str(value)
+
+
+def _block_quote(text: str) -> str:
+    """Return foreign text as a quotation in which nothing is markup."""
+    lines = text.strip().splitlines() or ["(nothing)"]
+    return "\n".join("> " + re.sub(r"([\\`*_<>\[\]#|])", r"\\\1", line) for line in lines)
