@@ -22,7 +22,7 @@ EVAL_LOSS = "eval/loss"
 STEP = "train/global_step"
 """Trackio's own step only counts log calls; the trainer's step is among the values."""
 
-_PAIR = re.compile(r"'(\w+)': '?([-+.\w]+)'?")
+_PAIR = re.compile(r"'([\w/]+)': '?(-?(?:\d[\d.]*(?:e[-+]?\d+)?|nan|inf))\b")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,6 +121,18 @@ def merged(points: Iterable[Point]) -> list[Point]:
             new = replace(new, time=time, values={**old.values, **new.values})
         by_step[new.step] = new
     return [by_step[step] for step in sorted(by_step)]
+
+
+def pace(points: list[Point], counter: str | None = None) -> float | None:
+    """Return how much a counter of the log grows in a second; by default the step itself."""
+    counts = [
+        (p.time, count)
+        for p in points
+        if p.time and (count := p.step if counter is None else p.values.get(counter)) is not None
+    ]
+    if len(counts) < 2 or (seconds := (counts[-1][0] - counts[0][0]).total_seconds()) <= 0:
+        return None
+    return (counts[-1][1] - counts[0][1]) / seconds
 
 
 def read_metrics(path: Path) -> list[Point]:

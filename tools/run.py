@@ -332,8 +332,9 @@ def new_run(settings: Settings) -> Run:
     """Begin a run in memory; `Journal.settle` gives it a folder."""
     now = datetime.now(UTC)
     run_id = f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
-    run = Run(id=run_id, journal=Journal(run_id), settings=settings, created=now)
-    return run.record(settings)
+    journal = Journal(run_id)
+    journal.append(settings)
+    return refold(journal)
 
 
 def open_run(folder: Path) -> Run:

@@ -126,7 +126,10 @@ def follow(
     if script.returncode == 0:
         return {"stage": "completed", "reason": ""}
     if script.returncode < 0:
-        return {"stage": "failed", "reason": f"ended by signal {-script.returncode} ({signal.strsignal(-script.returncode)})"}
+        return {
+            "stage": "failed",
+            "reason": f"ended by signal {-script.returncode} ({signal.strsignal(-script.returncode)})",
+        }
     return {"stage": "failed", "reason": f"exit code {script.returncode}"}
 
 

@@ -1,0 +1,99 @@
+"""What an instruction says is read as it was said, in any order and wording."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ftagent.tools.words import read_words
+from hypothesis import given
+from hypothesis import strategies as st
+
+DEMO = (
+    "fine-tune SmolLM2-135M-Instruct on examples/docstrings.jsonl, compare it with the base model and export it to GGUF"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "model", "dataset"),
+    [
+        (DEMO, "SmolLM2-135M-Instruct", "examples/docstrings.jsonl"),
+        ("fine-tune Qwen3-0.6B on open-r1/codeforces-cots", "Qwen3-0.6B", "open-r1/codeforces-cots"),
+        ("Please finetune the model Qwen/Qwen3-0.6B with my data data/train.csv", "Qwen/Qwen3-0.6B", "data/train.csv"),
+        ("use the dataset a-b/c to fine-tune SmolLM2-135M", "SmolLM2-135M", "a-b/c"),
+        ("train a LoRA of meta-llama/Llama-3.2-1B on gsm8k with GRPO", "meta-llama/Llama-3.2-1B", "gsm8k"),
+        ("DPO SmolLM2-135M using trl-lib/ultrafeedback_binarized", "SmolLM2-135M", "trl-lib/ultrafeedback_binarized"),
+        ("Trainiere Qwen3-0.6B auf meine-daten.jsonl", "Qwen3-0.6B", "meine-daten.jsonl"),
+        ("entraîne SmolLM2-135M-Instruct sur docs.jsonl et compare", "SmolLM2-135M-Instruct", "docs.jsonl"),
+        ("fine-tune ./my-model on 'my data.jsonl' locally", "./my-model", "my data.jsonl"),
+        ("fine-tune gpt2 on imdb", "gpt2", "imdb"),
+        ("sft qwen3-0.6b on data.jsonl on a T4 for $2.50", "qwen3-0.6b", "data.jsonl"),
+        ("full fine-tuning of SmolLM2-360M on tatsu-lab/alpaca", "SmolLM2-360M", "tatsu-lab/alpaca"),
+        ("make me a better model", None, None),
+        ("", None, None),
+    ],
+)
+def test_names_are_found(text: str, model: str | None, dataset: str | None) -> None:
+    reading = read_words(text)
+    assert (reading.model, reading.dataset) == (model, dataset)
+
+
+@pytest.mark.parametrize(
+    ("said", "name", "value"),
+    [
+        ("2 epochs", "num_train_epochs", 2.0),
+        ("for two epochs", "num_train_epochs", 2.0),
+        ("0.5 epochs", "num_train_epochs", 0.5),
+        ("epochs=3", "num_train_epochs", 3.0),
+        ("3 Epochen", "num_train_epochs", 3.0),
+        ("500 steps", "max_steps", 500),
+        ("lr 1e-4", "learning_rate", 1e-4),
+        ("a learning rate of 2e-5", "learning_rate", 2e-5),
+        ("learning_rate=0.0003", "learning_rate", 3e-4),
+        ("rank 64", "r", 64),
+        ("r=8", "r", 8),
+        ("alpha 32", "lora_alpha", 32),
+        ("batch size 4", "per_device_train_batch_size", 4),
+        ("gradient accumulation 8", "gradient_accumulation_steps", 8),
+        ("max length 4k", "max_length", 4096),
+        ("max_length=2048", "max_length", 2048),
+        ("context length of 8,192", "max_length", 8192),
+        ("seed 7", "seed", 7),
+        ("with packing", "packing", True),
+        ("no packing", "packing", False),
+        ("with QLoRA", "adapter", "qlora"),
+        ("with LoRA", "adapter", "lora"),
+        ("full fine-tuning", "adapter", "full"),
+        ("as Q8_0 and q4_k_m", "quantisations", ("Q8_0", "Q4_K_M")),
+        ("evaluate on HumanEval and gsm8k", "benchmarks", ("humaneval", "gsm8k")),
+    ],
+)
+def test_a_stated_value_is_read(said: str, name: str, value: Any) -> None:
+    assert read_words(f"fine-tune Qwen3-0.6B on a/b, {said}").overrides[name] == value
+
+
+@pytest.mark.parametrize("said", ["budget $5", "for at most 5 dollars", "under $5", "budget of 5", "$5.00 max"])
+def test_a_budget_is_read(said: str) -> None:
+    assert read_words(f"fine-tune Qwen3-0.6B on a/b {said}").budget_usd == 5.0
+
+
+def test_numbers_inside_names_are_no_values() -> None:
+    reading = read_words("fine-tune org/model-3-epochs-r8 on org/batch-size-4-seed-7")
+    assert (reading.model, reading.dataset) == ("org/model-3-epochs-r8", "org/batch-size-4-seed-7")
+    assert reading.overrides == {}
+
+
+@pytest.mark.parametrize("twice", ["2 epochs and 3 epochs", "lr 1e-4, lr 2e-4", "full fine-tuning with lora"])
+def test_a_contradiction_becomes_a_question(twice: str) -> None:
+    assert read_words(f"fine-tune Qwen3-0.6B on a/b, {twice}").questions
+
+
+@pytest.mark.parametrize("said", ["without evaluation", "don't evaluate", "no evaluation"])
+def test_a_target_that_is_ruled_out_is_refused(said: str) -> None:
+    reading = read_words(f"fine-tune Qwen3-0.6B on a/b, {said}, export to gguf")
+    assert (reading.targets, reading.refused_targets) == (("export",), ("evaluate",))
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_read_without_an_error(text: str) -> None:
+    read_words(text)

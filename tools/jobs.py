@@ -1,0 +1,122 @@
+"""Starts and ends jobs, exactly one at a time, and only what was proven, approved and can be paid."""
+
+from __future__ import annotations
+
+import hashlib
+
+from .backends import backend_of
+from .errors import BudgetExceeded, GateClosed
+from .facts import HardwareChoice, Job, JobIntent, JobReport, Quote, Script, Spec
+from .gates import require
+from .monitor import Watch, price_usd_per_hour
+from .run import Run
+
+
+def make_quote(run: Run) -> Quote:
+    """Return what the job is expected to take, and the worst case that is reserved for it: price × timeout."""
+    spec, hardware, script = _settled(run)
+    return Quote(
+        backend=spec.backend,
+        flavor=hardware.flavor,
+        script_sha256=script.sha256,
+        hours=hardware.hours,
+        cost_usd=hardware.cost_usd,
+        reserve_usd=price_usd_per_hour(run) * hardware.timeout_s / 3600,
+        timeout_s=hardware.timeout_s,
+    )
+
+
+def submit_job(run: Run) -> Job:
+    """Start the training job of this run, or find the one that was started before a crash.
+
+    Returns the job's id, backend, flavor, attempt, timeout in seconds and log file. It needs a green preflight of this
+    very script, an approval, and room under the cap for the worst case. A job that failed or timed out may be submitted
+    again: it goes on from its last checkpoint.
+
+    Args:
+        run: The run, with its script proven and the job approved.
+
+    Raises:
+        GateClosed: Something is not settled, or `train.py` was changed after its preflight.
+        BudgetExceeded: What is spent and the worst case are more than the cap.
+        ToolError: The job could not be started; nothing runs.
+    """
+    require("submit_job", run)
+    spec, hardware, script = _settled(run)
+    backend = backend_of(spec.backend)
+    if run.intent is not None and run.job is None and (job := backend.find(run, run.intent)):
+        return job  # we died between starting it and writing it down
+    _hold_to_script(run, script)
+    hold_to_cap(run, make_quote(run))
+    intent = JobIntent(
+        backend=spec.backend,
+        label=run.id,
+        attempt=_next_attempt(run),
+        script_sha256=script.sha256,
+        timeout_s=hardware.timeout_s,
+    )
+    if intent != run.intent:
+        run = run.record(intent)
+    return backend.submit(run, intent)
+
+
+def cancel_job(run: Run) -> JobReport:
+    """End the job with everything it started, and say how it stood and what it has cost.
+
+    Returns the final state: the stage (cancelled, or how it had ended before), the steps that it made, and the money
+    spent. It also works while another process follows the job, which then sees the end.
+
+    Args:
+        run: The run, with a job that has not ended.
+
+    Raises:
+        GateClosed: No job is running.
+    """
+    require("cancel_job", run)
+    assert run.job is not None
+    backend_of(run.job.backend).cancel(run, run.job)
+    return Watch(run).look()
+
+
+def hold_to_cap(run: Run, quote: Quote) -> None:
+    """Refuse a job whose worst case would go over the cap.
+
+    Raises:
+        BudgetExceeded: With the amounts, and the cap that would do.
+    """
+    cap = cost_cap(run)
+    worst = run.cost_usd + quote.reserve_usd
+    if cap is not None and worst > cap:
+        raise BudgetExceeded(
+            f"this job could cost ${quote.reserve_usd:.2f} on top of ${run.cost_usd:.2f} spent; the cap is ${cap:.2f}.",
+            hint=f"raise the cap to at least ${worst:.2f} with --max-cost, or ask for less",
+        )
+
+
+def cost_cap(run: Run) -> float | None:
+    """Return the lower of the settings' cap and the stated budget, in US dollars; None without any."""
+    caps = (run.settings.max_cost_usd, run.spec.budget_usd if run.spec else None)
+    return min((cap for cap in caps if cap is not None), default=None)
+
+
+def _settled(run: Run) -> tuple[Spec, HardwareChoice, Script]:
+    if run.spec is None or run.hardware is None or run.script is None:
+        raise GateClosed("there is no script that could be quoted or submitted.", hint="call write_script")
+    return run.spec, run.hardware, run.script
+
+
+def _hold_to_script(run: Run, script: Script) -> None:
+    """Refuse a script that is not, byte by byte, the one that preflight ran."""
+    path = run.folder / script.path
+    if not path.exists() or hashlib.sha256(path.read_bytes()).hexdigest() != script.sha256:
+        raise GateClosed(
+            f"`{path}` is not the script that preflight proved: it was changed or removed since.",
+            hint="call write_script, then preflight",
+        )
+
+
+def _next_attempt(run: Run) -> int:
+    """Return the number of the next attempt, which is the last one again while nothing came of it."""
+    if run.intent is None:
+        return 1
+    return run.intent.attempt if run.job is None else run.intent.attempt + 1

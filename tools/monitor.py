@@ -1,0 +1,335 @@
+"""Follows a job: gathers what it logs, judges its health by rules, believes its end only with evidence."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal
+
+from .backends import Backend, JobState, backend_of
+from .facts import TERMINAL_STAGES, Alert, Health, Job, JobReport, Stage
+from .gates import require
+from .metrics import LOSS, Point, draw_loss, merged, pace, read_metrics, write_metrics
+from .run import Run, experiment_name
+
+POLL_S = 1.0
+HEARTBEAT_S = 5.0
+"""Longest silence towards the listeners; imports and the model's loading take about 15 s before the first step."""
+DRAW_EVERY_S = 15.0
+"""A loss curve takes 0.2 s of the training's own cores."""
+LOSSES_TOLD = 60
+"""Of the loss curve in a progress event: what a terminal line shows."""
+RECENT = 20
+"""Points from which the pace is read."""
+TAIL_LINES = 200
+
+METRICS = "metrics.jsonl"
+CURVE = "loss.png"
+RESULT = "result.json"
+CHECKPOINT = "checkpoint"
+WEIGHTS = ("adapter_model.safetensors", "model*.safetensors")
+
+
+def monitor_job(run: Run, *, wait_s: float | None = None) -> JobReport:
+    """Follow the job until it ends, and say how it stands or how it ended.
+
+    Returns the stage (completed, failed, cancelled, timed_out; running when the wait was over first), the health with
+    its reason, loss at the start and at the end, tokens per second, peak memory, money spent, the alerts, and what the
+    script wrote as its result. A job whose loss is no number any more, or went far above its start, is cancelled.
+    Metrics go to `metrics.jsonl` and `loss.png` of the run. By default it follows to the end; calling it again goes on
+    following, and an interruption leaves the job running.
+
+    Args:
+        run: The run, with a job.
+        wait_s: Return after this many seconds even if the job still runs; by default wait for its end.
+    """
+    require("monitor_job", run)
+    watch = Watch(run)
+    until = math.inf if wait_s is None else time.monotonic() + wait_s
+    while (report := watch.look()).stage not in TERMINAL_STAGES and time.monotonic() < until:
+        time.sleep(min(POLL_S, max(0.0, until - time.monotonic())))
+    watch.draw()
+    return report
+
+
+# --- the rules --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watched:
+    """What a rule may look at: the points of this attempt, in order."""
+
+    points: list[Point]
+    now: datetime
+
+    def series(self, name: str) -> list[tuple[int, float | None]]:
+        """Return step and value wherever this value was logged."""
+        return [(p.step, p.values[name]) for p in self.points if name in p.values]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """One thing that may go wrong while a job runs; an error ends the job."""
+
+    name: str
+    level: Literal["warn", "error"]
+    health: Health
+    test: Callable[[Watched], str | None]
+    """Returns what is wrong, in words, or None."""
+
+
+def _is_not_finite(watched: Watched, *, name: str, logs: int) -> str | None:
+    in_a_row = 0
+    for step, value in watched.series(name):
+        in_a_row = in_a_row + 1 if value is None else 0
+        if in_a_row == logs:
+            return f"{name} is NaN or infinite at step {step}"
+    return None
+
+
+def _is_far_above_start(watched: Watched, *, factor: float, margin: float, logs: int) -> str | None:
+    losses = [value for _, value in watched.series(LOSS) if value is not None]
+    if len(losses) < 2 * logs:
+        return None
+    start = statistics.median(losses[:3])
+    limit = max(factor * start, start + margin)
+    if min(losses[-logs:]) <= limit:
+        return None
+    return f"the loss has been above {limit:.3g} for {logs} logs; it started at {start:.3g}"
+
+
+def _has_stalled(watched: Watched, *, factor: float, least_s: float) -> str | None:
+    times = [p.time for p in watched.points[-RECENT:] if p.time is not None]
+    if len(times) < 3:
+        return None
+    usual = statistics.median((b - a).total_seconds() for a, b in pairwise(times))
+    silent = (watched.now - times[-1]).total_seconds()
+    if silent <= max(factor * usual, least_s):
+        return None
+    return f"no log for {silent:.0f} s after step {watched.points[-1].step}; the usual gap is {usual:.1f} s"
+
+
+RULES = (
+    Rule(name="loss_not_finite", level="error", health="diverged", test=partial(_is_not_finite, name=LOSS, logs=1)),
+    # transformers hides a NaN loss unless `logging_nan_inf_filter` is off, never the gradient's norm. A few infinite
+    # ones are normal where fp16 looks for its loss scale.
+    Rule(
+        name="gradient_not_finite",
+        level="error",
+        health="diverged",
+        test=partial(_is_not_finite, name="train/grad_norm", logs=5),
+    ),
+    # Both a ratio and a distance, since losses near zero (GRPO, late DPO) multiply easily.
+    Rule(
+        name="loss_far_above_start",
+        level="error",
+        health="diverged",
+        test=partial(_is_far_above_start, factor=3.0, margin=2.0, logs=10),
+    ),
+    # Five minutes leave room for an evaluation and a save between two steps.
+    Rule(name="stalled", level="warn", health="stalled", test=partial(_has_stalled, factor=10.0, least_s=300.0)),
+)
+
+# What a failed script's own words say, on the line of its exception or in the backend's reason.
+OUT_OF_MEMORY = re.compile(
+    r"^\S*(MemoryError|OutOfMemoryError)\b|out of memory|can't allocate memory|Cannot allocate memory", re.IGNORECASE
+)
+
+
+# --- following --------------------------------------------------------------------------------------------------------
+
+
+class Watch:
+    """One pair of eyes on a job: remembers what it has seen and told.
+
+    Args:
+        run: The run, with a job.
+    """
+
+    def __init__(self, run: Run) -> None:
+        assert run.job is not None
+        self.run = run
+        self.job: Job = run.job
+        self.backend: Backend = backend_of(run.job.backend)
+        self.points = read_metrics(run.folder / METRICS)
+        self.alerts: list[Alert] = []
+        self._logged: list[Point] = []
+        self._drawn: list[Point] = []
+        self._told_at = self._drawn_at = -math.inf
+
+    def look(self) -> JobReport:
+        """Look once: gather, judge, tell, and report; a job that an error rule finds is ended here."""
+        state = self.backend.status(self.run, self.job)
+        news = self._gather()
+        firing = self._judge(state)
+        hopeless = state.stage not in TERMINAL_STAGES and any(rule.level == "error" for rule in firing)
+        if hopeless or state.stage == "failed":  # a script may outlive the supervisor whose death made it a failure
+            state = self.backend.cancel(self.run, self.job)
+        report = self._report(state, firing)
+        if news or time.monotonic() - self._told_at > HEARTBEAT_S:
+            self._tell(report)
+        if news and time.monotonic() - self._drawn_at > DRAW_EVERY_S:
+            self.draw()
+        return report
+
+    def draw(self) -> None:
+        """Bring the loss curve up to date."""
+        if self.run.spec is None or self._drawn == self.points:
+            return
+        draw_loss(self.run.folder / CURVE, self.points, experiment_name(self.run.spec))
+        self._drawn_at, self._drawn = time.monotonic(), self.points
+
+    def _gather(self) -> bool:
+        """Take in what was logged since the last look; tell whether there was anything."""
+        logged = self.backend.metrics(self.run, self.job)
+        if logged == self._logged:
+            return False
+        self._logged = logged
+        seen = {p.step: p.time for p in self.points}
+        now = datetime.now(UTC)
+        timed = (p if p.time else replace(p, time=seen.get(p.step, now)) for p in logged)
+        self.points = merged([*self.points, *timed])
+        write_metrics(self.run.folder / METRICS, self.points)
+        return True
+
+    def _judge(self, state: JobState) -> list[Rule]:
+        """Return the rules that fire now; each is told once."""
+        watched = Watched(points=self._of_this_attempt(state), now=datetime.now(UTC))
+        firing: list[Rule] = []
+        for rule in RULES:
+            if rule.level == "warn" and state.stage in TERMINAL_STAGES:
+                continue
+            if text := rule.test(watched):
+                firing.append(rule)
+                self._alert(Alert(level=rule.level, rule=rule.name, text=text, step=watched.points[-1].step))
+        return firing
+
+    def _alert(self, alert: Alert) -> None:
+        if alert.rule not in {told.rule for told in self.alerts}:
+            self.alerts.append(alert)
+            self.run.journal.tell("alert", **alert.model_dump())
+
+    def _of_this_attempt(self, state: JobState) -> list[Point]:
+        """Leave out what an earlier attempt logged: its end says nothing about this one."""
+        return [p for p in self.points if p.time and state.started_at and p.time >= state.started_at]
+
+    def _report(self, state: JobState, firing: list[Rule]) -> JobReport:
+        stage, health, reason = self._verdict(state, firing)
+        losses = [loss for p in self.points if (loss := p.values.get(LOSS)) is not None]
+        return JobReport(
+            job_id=self.job.id,
+            stage=stage,
+            health=health,
+            reason=reason,
+            seconds=round(state.seconds, 1),
+            step=self.points[-1].step if self.points else None,
+            first_loss=losses[0] if losses else None,
+            last_loss=losses[-1] if losses else None,
+            tokens_per_s=pace(self._of_this_attempt(state), "train/num_tokens"),
+            peak_memory_gib=state.peak_memory_gib,
+            cost_usd=price_usd_per_hour(self.run) * state.seconds / 3600,
+            exit_code=state.exit_code,
+            alerts=tuple(self.alerts),
+            result=_read_result(self.run.folder) if stage == "completed" else {},
+        )
+
+    def _verdict(self, state: JobState, firing: list[Rule]) -> tuple[Stage, Health, str]:
+        """Return the stage, the health and the reason, as far as they can be believed."""
+        if firing:
+            worst = min(firing, key=lambda rule: rule.level)  # "error" comes before "warn"
+            text = next(alert.text for alert in self.alerts if alert.rule == worst.name)
+            return ("failed" if worst.level == "error" else state.stage), worst.health, text
+        match state.stage:
+            case "completed":
+                missing = _missing_evidence(self.run.folder, state)
+                return (
+                    ("failed", "failed", missing) if missing else ("completed", "done", "the training ran to its end")
+                )
+            case "cancelled":
+                return "cancelled", "cancelled", state.reason
+            case "timed_out":
+                return "timed_out", "timed_out", state.reason
+            case "failed":
+                health, reason = _why_it_failed(state, self.backend.log_tail(self.run, self.job, TAIL_LINES))
+                return "failed", health, reason
+            case _:
+                return state.stage, "healthy", f"it has been {state.stage} for {state.seconds:.0f} s"
+
+    def _tell(self, report: JobReport) -> None:
+        self._told_at = time.monotonic()
+        total = _total_steps(self.run, self.points)
+        steps_per_s = pace(self.points[-RECENT:])
+        line = self.backend.log_tail(self.run, self.job, 1)
+        self.run.journal.tell(
+            "progress",
+            step=report.step,
+            total_steps=total,
+            loss=report.last_loss,
+            tokens_per_s=report.tokens_per_s,
+            fraction=min(1.0, report.step / total) if report.step and total else None,
+            seconds=report.seconds,
+            seconds_left=max(0, total - report.step) / steps_per_s if report.step and total and steps_per_s else None,
+            losses=[loss for p in self.points if (loss := p.values.get(LOSS)) is not None][-LOSSES_TOLD:],
+            line=line[0] if line else "",
+        )
+
+
+def price_usd_per_hour(run: Run) -> float:
+    """Return what the chosen hardware costs an hour; nothing on this machine."""
+    if run.hardware is None or run.hardware.hours.expected <= 0:
+        return 0.0
+    return run.hardware.cost_usd.expected / run.hardware.hours.expected
+
+
+def _total_steps(run: Run, points: list[Point]) -> int | None:
+    """Return how many steps the training has, by its parameters or by how far in its epochs a step is."""
+    parameters = {p.name: p.value for p in run.script.parameters} if run.script else {}
+    if (parameters.get("max_steps") or 0) > 0:
+        return parameters["max_steps"]
+    done = next(((p.step, e) for p in reversed(points) if (e := p.values.get("train/epoch"))), None)
+    if done is None or run.hardware is None:
+        return None
+    # The trainer rounds up twice (`Trainer.set_initial_training_values`); 1e-6 is for the division's own error.
+    steps_per_epoch = math.ceil(done[0] / done[1] - 1e-6)
+    return math.ceil(run.hardware.epochs * steps_per_epoch - 1e-6)
+
+
+def _missing_evidence(folder: Path, state: JobState) -> str | None:
+    """Say what is missing for believing that a script with exit code 0 has trained."""
+    result = folder / RESULT
+    started = state.started_at.timestamp() if state.started_at else 0.0
+    if not result.exists() or result.stat().st_mtime < started:
+        return f"the script ended without an error, but wrote no {RESULT}"
+    if not any(next((folder / CHECKPOINT).glob(pattern), None) for pattern in WEIGHTS):
+        return f"the script ended without an error, but {CHECKPOINT}/ holds no weights"
+    return None
+
+
+def _read_result(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / RESULT).read_text(encoding="utf-8"))
+
+
+def _why_it_failed(state: JobState, tail: list[str]) -> tuple[Health, str]:
+    """Read the cause out of the backend's reason and the end of the log."""
+    raised = _raised(tail)
+    if raised and (state.exit_code or 0) > 0:
+        reason = raised
+    else:
+        reason = state.reason + (f"; its last line: {tail[-1]}" if tail else "")
+    return ("out_of_memory" if OUT_OF_MEMORY.search(reason) else "failed"), reason
+
+
+def _raised(tail: list[str]) -> str | None:
+    """Return the line that names the exception of the last traceback; more may have been printed after it."""
+    starts = [number for number, line in enumerate(tail) if line.startswith("Traceback (most recent call last)")]
+    after = tail[starts[-1] + 1 :] if starts else []
+    return next((line for line in after if not line.startswith(" ")), None)

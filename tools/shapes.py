@@ -1,0 +1,311 @@
+"""What the rows of a dataset look like, which method that fits, and the small functions that make them fit.
+
+The functions in `MAPPINGS`, `FILTERS` and `HOLDOUTS` are emitted into the training script as they stand here
+(`source_of`), so each stands alone: no imports, no names from outside. The script applies them in this order: hold
+out, filter, map. A mapping only ever sees rows that its filter has let through.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .facts import Method
+
+Row = dict[str, Any]
+
+# --- mappings: row -> the columns that the trainer is to see ----------------------------------------------------------
+
+
+def messages_to_prompt_completion(row):
+    """Split a chat into its last answer and the turns before it, so that only the answer is trained on."""
+    turns = [{"role": turn["role"], "content": turn["content"]} for turn in row["messages"]]
+    return {"prompt": turns[:-1], "completion": turns[-1:]}
+
+
+def conversations_to_messages(row):
+    """Rename the speakers of a ShareGPT conversation."""
+    roles = {"human": "user", "gpt": "assistant"}
+    turns = [{"role": roles.get(turn["from"], turn["from"]), "content": turn["value"]} for turn in row["conversations"]]
+    return {"messages": turns}
+
+
+def conversations_to_prompt_completion(row):
+    """Rename the speakers of a ShareGPT conversation, and split off its last answer: only that is trained on."""
+    roles = {"human": "user", "gpt": "assistant"}
+    turns = [{"role": roles.get(turn["from"], turn["from"]), "content": turn["value"]} for turn in row["conversations"]]
+    return {"prompt": turns[:-1], "completion": turns[-1:]}
+
+
+def instruction_to_prompt_completion(row):
+    """Turn an Alpaca instruction, with its input where it has one, into a question and its answer."""
+    question = "\n\n".join(part for part in (row["instruction"], row.get("input")) if part)
+    return {
+        "prompt": [{"role": "user", "content": question}],
+        "completion": [{"role": "assistant", "content": row["output"]}],
+    }
+
+
+def question_to_prompt_completion(row):
+    """Turn a question and its answer into a chat of two turns."""
+    return {
+        "prompt": [{"role": "user", "content": row["question"]}],
+        "completion": [{"role": "assistant", "content": row["answer"]}],
+    }
+
+
+# --- filters: row -> why it cannot be trained on, or None ---------------------------------------------------------------
+
+
+def why_not_chat(row):
+    """Say why a chat cannot be trained on, or None when it can."""
+    turns = row["messages"]
+    if not isinstance(turns, list) or len(turns) < 2:
+        return "no question and answer"
+    for turn in turns:
+        if not isinstance(turn, dict) or not turn.get("role"):
+            return "turn without a role"
+        content = turn.get("content")
+        if not isinstance(content, str | None):
+            return "content that is not text"
+        if not (content or "").strip() and not turn.get("tool_calls"):
+            return "empty turn"
+    return None if turns[-1]["role"] == "assistant" else "no answer at the end"
+
+
+def why_not_conversation(row):
+    """Say why a ShareGPT conversation cannot be trained on, or None when it can."""
+    turns = row["conversations"]
+    if not isinstance(turns, list) or len(turns) < 2:
+        return "no question and answer"
+    for turn in turns:
+        if not isinstance(turn, dict) or not turn.get("from"):
+            return "turn without a speaker"
+        if not isinstance(turn.get("value"), str | None):
+            return "content that is not text"
+        if not (turn["value"] or "").strip():
+            return "empty turn"
+    return None if turns[-1]["from"] in ("gpt", "assistant") else "no answer at the end"
+
+
+def why_not_prompt_completion(row):
+    """Say why a prompt and its completion, as text or as turns, cannot be trained on, or None when they can."""
+    for column in ("prompt", "completion"):
+        turns = row[column] if isinstance(row[column], list) else [{"content": row[column]}]
+        contents = [turn.get("content") if isinstance(turn, dict) else None for turn in turns]
+        if not all(isinstance(content, str | None) for content in contents):
+            return f"{column} that is not text"
+        if not contents or not all((content or "").strip() for content in contents):
+            return f"empty {column}"
+    return None if isinstance(row["prompt"], list) == isinstance(row["completion"], list) else "text beside turns"
+
+
+def why_not_instruction(row):
+    """Say why an instruction and its output cannot be trained on, or None when they can."""
+    for column in ("instruction", "output"):
+        if not isinstance(row[column], str) or not row[column].strip():
+            return f"no text in {column}"
+    return None if isinstance(row.get("input") or "", str) else "input that is not text"
+
+
+def why_not_question(row):
+    """Say why a question and its answer cannot be trained on, or None when they can."""
+    for column in ("question", "answer"):
+        if not isinstance(row[column], str) or not row[column].strip():
+            return f"no text in {column}"
+    return None
+
+
+def why_not_text(row):
+    """Say why a text cannot be trained on, or None when it can."""
+    return None if isinstance(row["text"], str) and row["text"].strip() else "no text in text"
+
+
+# --- holdouts: dataset -> (train, heldout) ----------------------------------------------------------------------------
+
+
+def split_by_column(rows):
+    """Hold out the rows whose own `split` column says so, at most 200 of them."""
+    names = ("test", "validation", "valid", "val", "eval", "dev")
+    sides = [str(side).lower() in names for side in rows["split"]]
+    heldout = [number for number, is_heldout in enumerate(sides) if is_heldout]
+    train = [number for number, is_heldout in enumerate(sides) if not is_heldout]
+    return rows.select(train), rows.select(heldout[:: -(-len(heldout) // 200)])
+
+
+def split_given(rows):
+    """Hold out the evaluation split that the dataset brings along, at most 200 of its rows."""
+    train = rows.info.splits[str(rows.split).split("+")[0]].num_examples
+    step = -(-(len(rows) - train) // 200)
+    return rows.select(range(train)), rows.select(range(train, len(rows), step))
+
+
+def split_by_seed(rows):
+    """Hold out a tenth of the rows, at least 1 and at most 200, drawn with a fixed seed."""
+    parts = rows.train_test_split(test_size=max(1, min(200, len(rows) // 10)), seed=42)
+    return parts["train"], parts["test"]
+
+
+MAPPINGS: dict[str, Callable[[Row], Row]] = {
+    function.__name__: function
+    for function in (
+        messages_to_prompt_completion,
+        conversations_to_messages,
+        conversations_to_prompt_completion,
+        instruction_to_prompt_completion,
+        question_to_prompt_completion,
+    )
+}
+FILTERS: dict[str, Callable[[Row], str | None]] = {
+    function.__name__: function
+    for function in (
+        why_not_chat,
+        why_not_conversation,
+        why_not_prompt_completion,
+        why_not_instruction,
+        why_not_question,
+        why_not_text,
+    )
+}
+HOLDOUTS: dict[str, Callable[[Any], tuple[Any, Any]]] = {
+    function.__name__: function for function in (split_by_column, split_given, split_by_seed)
+}
+
+
+def source_of(name: str) -> str:
+    """Return the source of an emitted function, with its docstring and without blank lines around it.
+
+    Raises:
+        KeyError: No mapping, filter or holdout has this name.
+    """
+    return inspect.getsource({**MAPPINGS, **FILTERS, **HOLDOUTS}[name]).strip()
+
+
+# --- the recogniser -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """How rows become what the trainer of one method takes."""
+
+    kind: str
+    """The shape in words."""
+    mapping: str | None
+    """A name in `MAPPINGS`, or None when the trainer takes the rows as they are."""
+    trainer_columns: tuple[str, ...]
+    filter: str | None
+    """A name in `FILTERS`: what says why a row of this shape is unusable; None where nothing is known about it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refusal:
+    """Why no trainer of the method takes these rows, and the nearest thing that would do."""
+
+    missing: str
+    nearest: str
+
+
+def is_text(value: object) -> bool:
+    """Whether the value is a string with something in it."""
+    return isinstance(value, str) and bool(value.strip())
+
+
+def is_turns(value: object) -> bool:
+    """Whether the value is a chat of `role` and `content`."""
+    return isinstance(value, list) and bool(value) and all(isinstance(t, dict) and {"role", "content"} <= t.keys() for t in value)
+
+
+def is_conversation(value: object) -> bool:
+    """Whether the value is a ShareGPT conversation of `from` and `value`."""
+    return isinstance(value, list) and bool(value) and all(isinstance(t, dict) and {"from", "value"} <= t.keys() for t in value)
+
+
+def is_answer(value: object) -> bool:
+    """Whether the value is text or turns."""
+    return is_text(value) or is_turns(value)
+
+
+def is_flag(value: object) -> bool:
+    """Whether the value is true or false."""
+    return isinstance(value, bool)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """A shape that datasets have: the columns that show it, and what its method's trainer is given."""
+
+    name: str
+    needs: dict[str, Callable[[object], bool]]
+    methods: tuple[Method, ...]
+    columns: tuple[str, ...]
+    """What the trainer sees, after the mapping if there is one; `beside` columns are added where a set has them."""
+    beside: tuple[str, ...] = ()
+    mapping: str | None = None
+    single_answer: str | None = None
+    """The mapping to use instead when every chat has one answer: its loss falls on that answer alone."""
+    filter: str | None = None
+
+
+PAIR = ("prompt", "completion")
+
+# Best first: a set with several shapes, such as a `prompt` beside its `messages`, is read as the first that fits.
+KINDS: tuple[Kind, ...] = (
+    Kind(
+        name="preference",
+        needs={"chosen": is_answer, "rejected": is_answer},
+        methods=("dpo", "reward"),
+        columns=("chosen", "rejected"),
+        beside=("prompt",),
+    ),
+    Kind(
+        name="unpaired preference",
+        needs={"prompt": is_answer, "completion": is_answer, "label": is_flag},
+        methods=("kto",),
+        columns=(*PAIR, "label"),
+    ),
+    Kind(
+        name="chat",
+        needs={"messages": is_turns},
+        methods=("sft",),
+        columns=("messages",),
+        beside=("tools",),
+        single_answer="messages_to_prompt_completion",
+        filter="why_not_chat",
+    ),
+    Kind(
+        name="ShareGPT conversation",
+        needs={"conversations": is_conversation},
+        methods=("sft",),
+        columns=("messages",),
+        mapping="conversations_to_messages",
+        single_answer="conversations_to_prompt_completion",
+        filter="why_not_conversation",
+    ),
+    Kind(
+        name="prompt and completion",
+        needs={"prompt": is_answer, "completion": is_answer},
+        methods=("sft",),
+        columns=PAIR,
+        filter="why_not_prompt_completion",
+    ),
+    Kind(
+        name="instruction and output",
+        needs={"instruction": is_text, "output": is_text},
+        methods=("sft",),
+        columns=PAIR,
+        mapping="instruction_to_prompt_completion",
+        filter="why_not_instruction",
+    ),
+    Kind(
+        name="question and answer",
+        needs={"question": is_text, "answer": is_text},
+        methods=("sft",),
+        columns=PAIR,
+        mapping="question_to_prompt_completion",
+        filter="why_not_question",
+    ),
+    Kind(name="text", needs={"text": is_text}, methods=("sft",), columns=("text",), filter="why_not_text"),
+    Kind(name="prompt", needs={"prompt": is_answer}, methods=("grpo", "rloo"), columns=("prompt",)),
+)
