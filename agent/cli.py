@@ -9,8 +9,9 @@ import argparse
 import contextlib
 import errno
 import json
+import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -51,12 +52,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _dispatch(arguments)
     except FtagentError as error:
         return _fail(error)
+    except BrokenPipeError:
+        # The reader has gone (`| head`): what the interpreter flushes at its end must go nowhere, not fail.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
     except OSError as error:
         if (explained := _explain(error)) is None:
             raise
         return _fail(explained)
     except KeyboardInterrupt:
-        _say("interrupted; what was done is kept. hint: ftagent resume")
+        _say("interrupted: what was done is kept, and a job that was started goes on by itself.")
+        _say("hint: `ftagent watch` looks on, `ftagent resume` goes on, `ftagent cancel` ends the job")
         return INTERRUPTED
 
 
@@ -115,7 +121,7 @@ def _work(options: argparse.Namespace, start: Any) -> int:
     from .events import json_lines
     from .loop import FineTuneAgent
 
-    with RunConsole() as console, _detach_hint():
+    with RunConsole() as console:
         person = sys.stdin.isatty() and sys.stderr.isatty() and not options.json
         agent = FineTuneAgent(
             settings=_settings(options),
@@ -127,17 +133,6 @@ def _work(options: argparse.Namespace, start: Any) -> int:
     if result.report is not None and not options.json:
         print(result.report)
     return DONE if result.ok else FAILED
-
-
-@contextlib.contextmanager
-def _detach_hint() -> Iterator[None]:
-    """Say how to come back when Ctrl-C leaves a job running."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        _say("detached: a job that was started goes on by itself.")
-        _say("hint: `ftagent watch` looks on, `ftagent resume` goes on, `ftagent cancel` ends the job")
-        raise SystemExit(INTERRUPTED) from None
 
 
 def _resume(arguments: list[str]) -> int:
@@ -192,7 +187,7 @@ def _watch(arguments: list[str]) -> int:
 
     options = _common("ftagent watch", "Look on while a run's job works; Ctrl-C leaves it running.", arguments)
     run = find_run(_settings(options).workdir, options.run)
-    with RunConsole() as console, _detach_hint():
+    with RunConsole() as console:
         run.journal.listeners.append(json_lines(sys.stdout) if options.json else console)
         run.journal.tell("step", tool="monitor_job")
         report = monitor_job(run)

@@ -74,6 +74,7 @@ class RailedPlanner(Model):
         super().__init__(model_id=llm.model_id)
         self.toolbox = toolbox
         self.llm = llm
+        self.builtin = BuiltinPlanner(toolbox)
         self._settled = -1
         self._useless = 0
         self._last_calls: deque[str] = deque(maxlen=2)
@@ -83,7 +84,7 @@ class RailedPlanner(Model):
         self._count_useless()
         if self._useless >= USELESS_TURNS or self._repeats():
             self._take_over()
-            return BuiltinPlanner(self.toolbox).generate(messages)
+            return self.builtin.generate(messages)
         message = self.llm.generate(messages, **options)
         self._book(message)
         if message.tool_calls:
@@ -114,6 +115,7 @@ class RailedPlanner(Model):
         )
         self._useless = 0
         self._last_calls.clear()
+        self.toolbox.last_error = None
 
     def _book(self, message: ChatMessage) -> None:
         usage = message.token_usage

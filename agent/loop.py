@@ -189,11 +189,8 @@ class RailedAgent(ToolCallingAgent):
         """Call a tool; only what the planner can mend becomes an observation, all else ends the run."""
         if tool_name == "final_answer" and self.toolbox.expected() is None:
             return super().execute_tool_call(tool_name, arguments)
-        legal = self.toolbox.legal()
         try:
-            if tool_name not in legal:
-                raise ToolError(f"`{tool_name}` is not legal now.", hint=f"call one of {', '.join(legal)}")
-            return self.toolbox.call(tool_name, arguments if isinstance(arguments, dict) else {})
+            return self.toolbox.call(tool_name, arguments)
         except ToolError as error:
             raise AgentToolExecutionError(str(error), self.logger) from error
 

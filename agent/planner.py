@@ -17,8 +17,12 @@ from smolagents.models import (
     TokenUsage,
 )
 
+from ..tools.errors import ToolError
 from ..tools.run import Run
 from .toolbox import Toolbox
+
+
+MOST_TIMES = 3
 
 
 class BuiltinPlanner(Model):
@@ -31,18 +35,24 @@ class BuiltinPlanner(Model):
     def __init__(self, toolbox: Toolbox) -> None:
         super().__init__(model_id="builtin")
         self.toolbox = toolbox
+        self._last_step: str | None = None
+        self._times = 0
 
     def generate(self, messages: list[Any], **_: Any) -> ChatMessage:
         """Return the call that comes next.
 
         Raises:
-            ToolError: The last call was refused.
+            ToolError: The last call was refused, or a step was done again and again and settled nothing.
         """
         if self.toolbox.last_error is not None:
             raise self.toolbox.last_error
         step = self.toolbox.expected()
         if step is None:
             return tool_call("final_answer", {"answer": summary(self.toolbox.run)})
+        self._times = self._times + 1 if step == self._last_step else 1
+        self._last_step = step
+        if self._times > MOST_TIMES:
+            raise ToolError(f"{step} was done {MOST_TIMES} times and is still the next step.", hint="this is a bug")
         return tool_call(step, {})
 
 

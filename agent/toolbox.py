@@ -55,6 +55,11 @@ class ToolInfo:
     takes_run: bool
 
 
+def find_tool(name: str) -> Callable[..., Any]:
+    """Return the function behind a tool, imported now."""
+    return getattr(import_module(f"ftagent.tools.{_HOMES[name]}"), name)
+
+
 @cache
 def tool_info(name: str) -> ToolInfo:
     """Return the tool called `name`, imported now.
@@ -64,7 +69,7 @@ def tool_info(name: str) -> ToolInfo:
     """
     if name not in _HOMES:
         raise ToolError(f"there is no tool `{name}`.", hint=f"tools: {', '.join(TOOL_NAMES)}")
-    function = getattr(import_module(f"ftagent.tools.{_HOMES[name]}"), name)
+    function = find_tool(name)
     documentation = inspect.getdoc(function) or ""
     described = dict(re.findall(r"^    (\w+): (.+(?:\n {8}.+)*)", documentation, re.MULTILINE))
     hints = get_type_hints(function)
@@ -139,14 +144,18 @@ class Toolbox:
         ]
         return (step, *open_again[-2:], *DETOURS)
 
-    def call(self, name: str, arguments: dict[str, Any]) -> str:
-        """Call one tool, journal what it settled, and return what the planner is told.
+    def call(self, name: str, arguments: dict[str, Any] | str) -> str:
+        """Call one tool for the planner, journal what it settled, and return what the planner is told.
 
         Raises:
             ToolError: The tool refused; the planner may mend it.
             FtagentError: Something that only a person can mend.
         """
         try:
+            if name not in self.legal():
+                raise ToolError(f"`{name}` is not legal now.", hint=f"call one of {', '.join(self.legal())}")
+            if not isinstance(arguments, dict):
+                raise ToolError(f"`{cut(arguments, 80)}` is no JSON object of arguments.", hint=f"call {name} with {{}}")
             result = self.invoke(name, arguments)
         except ToolError as error:
             self.last_error = error

@@ -9,13 +9,17 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .facts import Candidate, Parameter, Range
 from .llama_cpp import serve_lines
 from .run import JOURNAL, Event, Journal, Listener, Run, experiment_name, open_run, refold, report_path
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 NOTES_BEGIN = "<!-- notes: yours; ftagent never changes what stands below this line -->"
 NOTES_END = "<!-- end of notes -->"
@@ -61,15 +65,8 @@ def render(runs: list[Run], *, notes: str = "") -> str:
         runs: The runs of one experiment, oldest first.
         notes: What people wrote into the notes block.
     """
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(
-        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False, keep_trailing_newline=True
-    )
-    environment.filters.update(cell=cell, hours=_hours, usd=_usd, size=_size, quote=_block_quote, number=_number)
-    template = environment.from_string((files("ftagent.tools.templates") / "report.md").read_text(encoding="utf-8"))
     latest = runs[-1]
-    text = template.render(
+    text = _template().render(
         name=experiment_name(latest.spec) if latest.spec else latest.id,
         runs=runs,
         latest=latest,
@@ -84,6 +81,17 @@ def render(runs: list[Run], *, notes: str = "") -> str:
         notes=notes or "\n",
     )
     return re.sub(r"\n{3,}", "\n\n", text)
+
+
+@cache
+def _template() -> Template:
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(
+        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False, keep_trailing_newline=True
+    )
+    environment.filters.update(cell=cell, hours=_hours, usd=_usd, size=_size, quote=_block_quote, number=_number)
+    return environment.from_string((files("ftagent.tools.templates") / "report.md").read_text(encoding="utf-8"))
 
 
 def show_run(run: Run) -> str:

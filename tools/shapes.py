@@ -56,7 +56,7 @@ def question_to_prompt_completion(row):
     }
 
 
-# --- filters: row -> why it cannot be trained on, or None ---------------------------------------------------------------
+# --- filters: row -> why it cannot be trained on, or None -------------------------------------------------------------
 
 
 def why_not_chat(row):
@@ -183,7 +183,7 @@ def source_of(name: str) -> str:
     return inspect.getsource({**MAPPINGS, **FILTERS, **HOLDOUTS}[name]).strip()
 
 
-# --- the recogniser -----------------------------------------------------------------------------------------------------
+# --- the recogniser ---------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,12 +214,12 @@ def is_text(value: object) -> bool:
 
 def is_turns(value: object) -> bool:
     """Whether the value is a chat of `role` and `content`."""
-    return isinstance(value, list) and bool(value) and all(isinstance(t, dict) and {"role", "content"} <= t.keys() for t in value)
+    return _is_list_of(value, "role", "content")
 
 
 def is_conversation(value: object) -> bool:
     """Whether the value is a ShareGPT conversation of `from` and `value`."""
-    return isinstance(value, list) and bool(value) and all(isinstance(t, dict) and {"from", "value"} <= t.keys() for t in value)
+    return _is_list_of(value, "from", "value")
 
 
 def is_answer(value: object) -> bool:
@@ -230,6 +230,20 @@ def is_answer(value: object) -> bool:
 def is_flag(value: object) -> bool:
     """Whether the value is true or false."""
     return isinstance(value, bool)
+
+
+def _is_list_of(value: object, *keys: str) -> bool:
+    items = value if isinstance(value, list) else []
+    return bool(items) and all(isinstance(item, dict) and item.keys() >= set(keys) for item in items)
+
+
+IN_WORDS: dict[Callable[[object], bool], str] = {
+    is_text: "text",
+    is_turns: "turns of `role` and `content`",
+    is_conversation: "turns of `from` and `value`",
+    is_answer: "text or turns",
+    is_flag: "true or false",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -307,5 +321,89 @@ KINDS: tuple[Kind, ...] = (
         filter="why_not_question",
     ),
     Kind(name="text", needs={"text": is_text}, methods=("sft",), columns=("text",), filter="why_not_text"),
-    Kind(name="prompt", needs={"prompt": is_answer}, methods=("grpo", "rloo"), columns=("prompt",)),
+    Kind(name="prompt", needs={"prompt": is_answer}, methods=("grpo", "rloo", "distillation"), columns=("prompt",)),
 )
+
+
+def recognise(columns: Sequence[str], rows: Sequence[Row], method: Method) -> Shape | Refusal:
+    """Say how a dataset becomes what the trainer of `method` takes, judging by its values.
+
+    Args:
+        columns: All columns of the dataset.
+        rows: A sample of its rows.
+        method: The training method.
+    """
+    fitting = [kind for kind in KINDS if _fits(kind, columns, rows)]
+    for kind in fitting:
+        if method in kind.methods:
+            return _shape(kind, columns, rows)
+    wanted = [kind for kind in KINDS if method in kind.methods]
+    needs = " or ".join(_names(kind.needs) for kind in wanted)
+    if fitting:
+        return Refusal(
+            missing=f"{method} needs {needs}",
+            nearest=f"its {_names(fitting[0].needs)} would do for {' or '.join(fitting[0].methods)}",
+        )
+    near = max(wanted, key=lambda kind: len(kind.needs.keys() & set(columns)) / len(kind.needs))
+    if near.needs.keys() & set(columns):
+        return _nearly(near, columns, rows)
+    return Refusal(missing=f"{method} needs {needs}", nearest=_renaming(columns, rows))
+
+
+def _fits(kind: Kind, columns: Sequence[str], rows: Sequence[Row]) -> bool:
+    return all(name in columns and _mostly(holds, name, rows) for name, holds in kind.needs.items())
+
+
+def _mostly(holds: Callable[[object], bool], column: str, rows: Sequence[Row]) -> bool:
+    """Whether at least half of the values that are there are such values: a few broken rows hide no shape."""
+    values = [value for row in rows if (value := row[column]) is not None]
+    good = sum(map(holds, values))
+    return good > 0 and 2 * good >= len(values)
+
+
+def _shape(kind: Kind, columns: Sequence[str], rows: Sequence[Row]) -> Shape:
+    beside = tuple(column for column in kind.beside if column in columns)
+    if kind.single_answer and not beside and _has_single_answers(kind, rows):
+        return Shape(kind=kind.name, mapping=kind.single_answer, trainer_columns=PAIR, filter=kind.filter)
+    return Shape(kind=kind.name, mapping=kind.mapping, trainer_columns=(*beside, *kind.columns), filter=kind.filter)
+
+
+def _has_single_answers(kind: Kind, rows: Sequence[Row]) -> bool:
+    why_not = FILTERS[kind.filter or ""]
+    whole = [MAPPINGS[kind.mapping](row) if kind.mapping else row for row in rows if why_not(row) is None]
+    return all(sum(turn["role"] == "assistant" for turn in row["messages"]) == 1 for row in whole)
+
+
+def _nearly(kind: Kind, columns: Sequence[str], rows: Sequence[Row]) -> Refusal:
+    """Refuse a set that has some columns of `kind`, or has them all with other values in them."""
+    if lacking := [name for name in kind.needs if name not in columns]:
+        return Refusal(
+            missing=f"{_names(lacking)} is missing beside {_names(kind.needs.keys() - set(lacking))}",
+            nearest=f"name the column that holds it {_names(lacking)}; the columns are {_names(columns)}",
+        )
+    name, holds = next((n, h) for n, h in kind.needs.items() if not _mostly(h, n, rows))
+    value = next((row[name] for row in rows if row[name] is not None), None)
+    return Refusal(
+        missing=f"`{name}` holds {one_line(repr(value))}", nearest=f"each `{name}` should hold {IN_WORDS[holds]}"
+    )
+
+
+def _renaming(columns: Sequence[str], rows: Sequence[Row]) -> str:
+    texts = [column for column in columns if _mostly(is_text, column, rows)]
+    if len(texts) > 1:
+        return f"name the question `prompt` and the answer `completion`; columns with text are {_names(texts)}"
+    if texts:
+        return f"name {_names(texts)} `text`"
+    return f"no column holds text; the columns are {_names(columns)}"
+
+
+def _names(columns: Iterable[str]) -> str:
+    """Return column names as one short line, whatever is in them."""
+    shown = [f"`{one_line(name)}`" for name in columns]
+    return ", ".join(shown[:8]) + (f" and {len(shown) - 8} more" if len(shown) > 8 else "")
+
+
+def one_line(text: str, limit: int = 40) -> str:
+    """Return foreign text in one line of at most `limit` characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"

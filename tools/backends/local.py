@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -35,6 +36,8 @@ MARK = "FTAGENT_JOB"
 
 GRACE_S = 10.0
 """Between asking the script to end and killing it."""
+KILL_S = 5.0
+"""For everything that was killed to be gone."""
 TAIL_BYTES = 256 * 1024
 """Read from the end of a log; some thousand lines."""
 NEAR_LIMIT = 0.8
@@ -105,7 +108,7 @@ class LocalBackend:
         folder = _folder(run)
         if self.status(run, job).stage not in TERMINAL_STAGES:
             _cancel_mark(folder, job.attempt).touch()
-            _wait_for_lock(run, GRACE_S + 5)
+            _wait(lambda: _lock_is_free(run), GRACE_S + KILL_S)
         _end_processes(folder, up_to=job.attempt)
         return self.status(run, job)
 
@@ -207,9 +210,10 @@ def _lock_is_free(run: Run) -> bool:
         return True
 
 
-def _wait_for_lock(run: Run, seconds: float) -> None:
+def _wait(condition: Callable[[], bool], seconds: float) -> None:
+    """Wait until the condition holds, but no longer than this."""
     deadline = time.monotonic() + seconds
-    while not _lock_is_free(run) and time.monotonic() < deadline:
+    while not condition() and time.monotonic() < deadline:
         time.sleep(0.05)
 
 
@@ -234,7 +238,15 @@ def _end_processes(folder: Path, *, up_to: int) -> None:
             process.kill()  # psutil looks at the start time first: a reused process id is not hit
         except psutil.NoSuchProcess:
             continue
-    psutil.wait_procs(left, timeout=5)
+    _wait(lambda: all(_has_ended(process) for process in left), KILL_S)
+
+
+def _has_ended(process: psutil.Process) -> bool:
+    """Tell whether a process runs no more; init may take seconds to reap it."""
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def _attempt_of(process: psutil.Process, folder: Path) -> int | None:

@@ -1,0 +1,87 @@
+"""An OpenAI-compatible chat server on loopback whose answers a test decides."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+
+@dataclass(kw_only=True)
+class Reply:
+    """What the server answers to one request."""
+
+    tool: str | None = None
+    arguments: Any = field(default_factory=dict)
+    content: str | None = None
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+Script = Callable[[dict[str, Any]], Reply]
+
+
+@dataclass
+class OpenAiServer:
+    """A running server and what it was asked."""
+
+    url: str
+    requests: list[dict[str, Any]] = field(default_factory=list)
+
+
+@contextmanager
+def openai_server(script: Script) -> Iterator[OpenAiServer]:
+    """Serve `script` on a free port of 127.0.0.1; it sees each request body and returns the reply."""
+    served = OpenAiServer(url="")
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:  # noqa: N802 - the base class names it
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            served.requests.append(body)
+            reply = script(body)
+            payload = json.dumps(_completion(body, reply) if reply.status == 200 else _error(reply)).encode()
+            self.send_response(reply.status)
+            for name, value in {"Content-Type": "application/json", **reply.headers}.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(payload)))
+            self.end_headers()
+            self.wfile.write(payload)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            del format, args
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    served.url = f"http://127.0.0.1:{server.server_address[1]}/v1"
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield served
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def _completion(body: dict[str, Any], reply: Reply) -> dict[str, Any]:
+    message: dict[str, Any] = {"role": "assistant", "content": reply.content}
+    if reply.tool is not None:
+        arguments = reply.arguments if isinstance(reply.arguments, str) else json.dumps(reply.arguments)
+        call = {"id": "call_1", "type": "function", "function": {"name": reply.tool, "arguments": arguments}}
+        message["tool_calls"] = [call]
+    prompt = sum(len(str(m["content"])) for m in body["messages"]) // 4
+    return {
+        "id": "chatcmpl-1",
+        "object": "chat.completion",
+        "created": 0,
+        "model": body["model"],
+        "choices": [{"index": 0, "message": message, "finish_reason": "tool_calls" if reply.tool else "stop"}],
+        "usage": {"prompt_tokens": prompt, "completion_tokens": 10, "total_tokens": prompt + 10},
+    }
+
+
+def _error(reply: Reply) -> dict[str, Any]:
+    return {"error": {"message": reply.content or "no", "type": "error", "code": reply.status}}

@@ -1,0 +1,141 @@
+"""A run with a proven, approved script, whatever that script does: what jobs and their monitoring are tested with."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+from ftagent.tools.backends import local
+from ftagent.tools.facts import (
+    Approval,
+    DatasetReport,
+    HardwareChoice,
+    Lengths,
+    MemoryGib,
+    Parameter,
+    PreflightReport,
+    Quote,
+    Range,
+    Script,
+    Spec,
+)
+from ftagent.tools.run import REPORTS, Run, experiment_name, new_run
+from ftagent.tools.settings import Settings
+
+
+class Prove(Protocol):
+    """Makes a run whose `train.py` is this text."""
+
+    def __call__(
+        self,
+        train: str,
+        *,
+        timeout_s: int = 30,
+        usd_per_hour: float = 0.0,
+        max_cost_usd: float | None = None,
+        epochs: float = 1.0,
+        parameters: tuple[Parameter, ...] = (),
+    ) -> Run: ...
+
+
+@pytest.fixture
+def prove(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Prove]:
+    """Make runs; whatever jobs they start are ended after the test."""
+    monkeypatch.setattr(local, "GRACE_S", 0.5)
+    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))
+    runs: list[Run] = []
+
+    def make(
+        train: str,
+        *,
+        timeout_s: int = 30,
+        usd_per_hour: float = 0.0,
+        max_cost_usd: float | None = None,
+        epochs: float = 1.0,
+        parameters: tuple[Parameter, ...] = (),
+    ) -> Run:
+        run = new_run(Settings(workdir=tmp_path, python=sys.executable, max_cost_usd=max_cost_usd))
+        spec = Spec(request="test", model="Tiny-0.1B", dataset="rows.jsonl")
+        run = run.record(spec).record(_dataset()).record(_hardware(timeout_s, usd_per_hour, epochs))
+        run.journal.settle(tmp_path / REPORTS / experiment_name(spec) / run.id)
+        runs.append(prove_script(run, train, parameters))
+        return runs[-1]
+
+    yield make
+    for run in runs:
+        local._end_processes(local._folder(run), up_to=99)
+
+
+def prove_script(run: Run, train: str, parameters: tuple[Parameter, ...] = ()) -> Run:
+    """Write `train.py` and record it as written, proven and approved."""
+    text = textwrap.dedent(train)
+    (run.folder / "train.py").write_text(text, encoding="utf-8")
+    sha256 = hashlib.sha256(text.encode()).hexdigest()
+    run = run.record(Script(path="train.py", sha256=sha256, method="sft", parameters=parameters, pins=()))
+    run = run.record(PreflightReport(script_sha256=sha256, ok=True, seconds=1, checks=(), log="preflight.log"))
+    assert run.hardware is not None
+    quote = Quote(
+        backend="local",
+        flavor="cpu",
+        script_sha256=sha256,
+        hours=run.hardware.hours,
+        cost_usd=run.hardware.cost_usd,
+        reserve_usd=0,
+        timeout_s=run.hardware.timeout_s,
+    )
+    return run.record(Approval(quote=quote, by="--yes"))
+
+
+def _dataset() -> DatasetReport:
+    return DatasetReport(
+        verdict="ready",
+        method="sft",
+        subset=None,
+        split="train",
+        rows=10,
+        mapping=None,
+        trainer_columns=("messages",),
+        lengths=Lengths(p50=1, p95=1, p99=1, max=1),
+        max_length=64,
+        truncated_share=0,
+        duplicates=0,
+        overlap=None,
+    )
+
+
+def _hardware(timeout_s: int, usd_per_hour: float, epochs: float) -> HardwareChoice:
+    return HardwareChoice(
+        flavor="cpu",
+        adapter="lora",
+        precision="fp32",
+        batch=1,
+        accumulation=1,
+        max_length=64,
+        checkpointing=False,
+        memory_gib=MemoryGib(weights=1, gradients=1, optimizer=1, activations=1, logits=1, overhead=1, total=6),
+        hours=Range(low=0.5, expected=1, high=2),
+        cost_usd=Range(low=usd_per_hour / 2, expected=usd_per_hour, high=usd_per_hour * 2),
+        timeout_s=timeout_s,
+        tokens=640,
+        tokens_per_s=100,
+        epochs=epochs,
+    )
+
+
+@pytest.fixture
+def until() -> Callable[[Callable[[], object]], None]:
+    """Wait for a condition, and fail when it does not come true within 15 seconds."""
+
+    def wait(condition: Callable[[], object]) -> None:
+        deadline = time.monotonic() + 15
+        while not condition():
+            assert time.monotonic() < deadline, "it never came true"
+            time.sleep(0.02)
+
+    return wait

@@ -1,0 +1,74 @@
+"""The report is rendered from journals alone, keeps people's notes, and shows foreign text as text."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from ftagent.agent.loop import FineTuneAgent, RunResult
+from ftagent.tools.report import NOTES_BEGIN, NOTES_END, cell, show_run, write_report
+from ftagent.tools.run import open_run
+
+from ..agent.instant import REQUEST, instant_tools
+
+__all__ = ["instant_tools"]
+
+
+def _done() -> tuple[RunResult, Path]:
+    result = FineTuneAgent(approve=True).run(REQUEST)
+    assert result.report is not None
+    return result, result.report
+
+
+def test_the_report_has_its_sections_in_order(workdir: Path) -> None:
+    _, report = _done()
+    headings = re.findall(r"^#+ (.+)$", report.read_text(encoding="utf-8"), re.MULTILINE)
+    assert headings[0] == "tiny-1m-rows-sft"
+    assert [h for h in headings[1:] if not h.startswith("Run ")] == [
+        "Parameters",
+        "Dataset",
+        "Hardware and quote",
+        "Script",
+        "Preflight",
+        "Job",
+        "Evaluation",
+        "Artefacts",
+        "Cost",
+        "Next",
+        "All runs",
+        "Notes",
+    ]
+
+
+def test_every_link_of_the_report_resolves(workdir: Path) -> None:
+    _, report = _done()
+    links = re.findall(r"\]\(([^)]+)\)", report.read_text(encoding="utf-8"))
+    assert links
+    for link in links:
+        assert (report.parent / link).exists(), link
+
+
+def test_two_runs_of_one_experiment_share_a_report_and_its_notes(workdir: Path) -> None:
+    first, report = _done()
+    text = report.read_text(encoding="utf-8").replace(NOTES_BEGIN, f"{NOTES_BEGIN}\nTry rank 64 next.")
+    report.write_text(text, encoding="utf-8")
+    second, same = _done()
+    text = same.read_text(encoding="utf-8")
+    assert same == report and first.run.id != second.run.id
+    assert f"{NOTES_BEGIN}\nTry rank 64 next." in text and text.endswith(f"{NOTES_END}\n")
+    assert text.count("| held-out loss | 3 | 1 |") == 2
+    assert text.index(f"## Run {max(first.run.id, second.run.id)}") < text.index(f"## Run {min(first.run.id, second.run.id)}")
+
+
+def test_rendering_again_changes_nothing(workdir: Path) -> None:
+    result, report = _done()
+    before = report.read_bytes()
+    write_report(open_run(result.run.folder))
+    assert report.read_bytes() == before
+    assert [path.name for path in report.parent.iterdir() if path.name.startswith(".")] == []
+
+
+def test_foreign_text_cannot_become_markup(workdir: Path) -> None:
+    result, _ = _done()
+    assert "> What \\| is \\`this\\`?" in show_run(result.run)
+    assert cell("a | b\n<script>`x`</script>") == "a \\| b \\<script\\>\\`x\\`\\</script\\>"

@@ -1,0 +1,214 @@
+"""Prove that a dataset trains: TRL prepares its rows with the real tokenizer and takes one step.
+
+Reads `model`, `loader`, `split`, `functions` (the source of what the training script will use), `holdout`, `filter`,
+`mapping`, `trainer_columns`, `max_length` (null while nobody stated one), `buckets` (lengths to count at), `rows` (how
+many training rows to read at most) and `show`. Answers with `refusal` (`why`, `row`), or with `trl`, `loss_on`,
+`context`, `lengths`, `train_rows`, `at` (counts by bucket), `proven_rows`, `loss`, `warnings` and `examples`.
+
+The model is a two-layer Llama of width 32 with the real vocabulary: what is proven is the data. That the model itself
+trains is proven later by running the script on its twin.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import logging
+import math
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import trl
+from datasets import Dataset
+from transformers import AutoConfig, AutoTokenizer, LlamaConfig, LlamaForCausalLM
+from trl import SFTConfig, SFTTrainer
+from trl.chat_template_utils import get_training_chat_template, is_chat_template_stop_token_trained
+
+ROW = "__row__"
+"""A column with the number of each row in the dataset as it was loaded."""
+PROVEN_ROWS = 32
+IGNORED = -100
+"""The label of a token without loss."""
+
+
+class Warnings(logging.Handler):
+    """Keeps what TRL warns of."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.texts: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep one message."""
+        self.texts.append(record.getMessage())
+
+
+def main(request: dict[str, Any], scratch: Path) -> dict[str, Any]:
+    """Let TRL prepare every row and take one step on a few; what it raises is the refusal."""
+    warnings = Warnings()
+    logging.getLogger("trl").addHandler(warnings)
+    train, heldout = load(request)
+    tokenizer = AutoTokenizer.from_pretrained(request["model"])
+    config = AutoConfig.from_pretrained(request["model"]).get_text_config()
+    loss_on = choose_loss(tokenizer, request["trainer_columns"])
+    build = trainer_builder(tokenizer, config, loss_on, scratch)
+    try:
+        measured = measure(build, train, heldout, request)
+    except Exception as error:  # noqa: BLE001 (whatever TRL raises is the verdict)
+        traceback.print_exc()
+        return {"refusal": {"why": f"{type(error).__name__}: {error}", "row": first_refused(build, train, heldout)}}
+    return measured | {
+        "trl": trl.__version__,
+        "loss_on": loss_on,
+        "context": getattr(config, "max_position_embeddings", None),
+        "warnings": sorted(set(warnings.texts)),
+    }
+
+
+def load(request: dict[str, Any]) -> tuple[Dataset, Dataset]:
+    """Load, hold out, filter and map with the functions of the training script, keeping each row's number."""
+    functions: dict[str, Any] = {}
+    exec(request["functions"], functions)
+    rows = datasets.load_dataset(**request["loader"], split=request["split"])
+    train, heldout = functions[request["holdout"]](rows.add_column(ROW, list(range(len(rows)))))
+    train = train.select(range(0, len(train), math.ceil(len(train) / request["rows"])))
+    if request["filter"]:
+        why_not = functions[request["filter"]]
+        train, heldout = (part.filter(lambda row: why_not(row) is None) for part in (train, heldout))
+    if not request["mapping"]:
+        return tuple(part.select_columns([ROW, *request["trainer_columns"]]) for part in (train, heldout))
+    mapping = functions[request["mapping"]]
+    return tuple(part.map(mapping, remove_columns=rows.column_names) for part in (train, heldout))
+
+
+def choose_loss(tokenizer: Any, columns: list[str]) -> str:
+    """Say which tokens can carry the loss: those of the answers alone, wherever TRL is able to tell them apart."""
+    if "completion" in columns:
+        return "completion"
+    if "messages" in columns and tokenizer.chat_template:
+        try:
+            template = get_training_chat_template(tokenizer)
+        except ValueError:  # no `{% generation %}` in the template, and TRL knows no version of it that has them
+            return "all"
+        if is_chat_template_stop_token_trained(tokenizer, template):
+            return "assistant"
+    return "all"
+
+
+def trainer_builder(tokenizer: Any, config: Any, loss_on: str, scratch: Path) -> Callable[..., SFTTrainer]:
+    """Return what builds a trainer over a training set, an evaluation set and a maximal length."""
+    vocabulary = max(config.vocab_size, len(tokenizer))
+    model = LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=vocabulary, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2
+        )
+    )
+
+    def build(train: Dataset, heldout: Dataset | None = None, max_length: int | None = None) -> SFTTrainer:
+        arguments = SFTConfig(
+            output_dir=str(scratch),
+            max_length=max_length,
+            assistant_only_loss=loss_on == "assistant",
+            max_steps=1,
+            per_device_train_batch_size=2,
+            logging_steps=1,
+            save_strategy="no",
+            report_to="none",
+            use_cpu=True,
+            bf16=False,
+            activation_checkpointing=False,
+            disable_tqdm=True,
+        )
+        sides = [None if side is None else side.remove_columns(ROW) for side in (train, heldout)]
+        return SFTTrainer(model, arguments, train_dataset=sides[0], eval_dataset=sides[1], processing_class=tokenizer)
+
+    return build
+
+
+def measure(
+    build: Callable[..., SFTTrainer], train: Dataset, heldout: Dataset, request: dict[str, Any]
+) -> dict[str, Any]:
+    """Count the tokens of every prepared row, then train on `PROVEN_ROWS` of them for one step."""
+    prepared = build(train, heldout)
+    labels = [np.array(row) for row in prepared.train_dataset["labels"]]
+    print(f"TRL prepared {len(train)} training and {len(heldout)} held-out rows")
+    sample = pick_sample(labels, request["max_length"])
+    loss = one_step(build(train.select(sample), max_length=request["max_length"])) if sample else None
+    return {
+        "train_rows": len(train),
+        "lengths": [len(row) for row in labels] + [len(row) for row in prepared.eval_dataset["labels"]],
+        "at": {str(length): count_at(labels, length) for length in request["buckets"]},
+        "proven_rows": len(sample),
+        "loss": loss,
+        "examples": [
+            {"row": train[number][ROW], "segments": segments(prepared.processing_class, prepared.train_dataset[number])}
+            for number in range(len(train))[: request["show"]]
+        ],
+    }
+
+
+def pick_sample(labels: list[np.ndarray], max_length: int | None) -> list[int]:
+    """Return rows that keep some loss at `max_length`, evenly spaced, without the longest twentieth."""
+    usable = [number for number, row in enumerate(labels) if (row[:max_length] != IGNORED).any()]
+    usable = sorted(usable, key=lambda number: len(labels[number]))[: math.ceil(len(usable) * 0.95)]
+    return usable[:: max(1, math.ceil(len(usable) / PROVEN_ROWS))]
+
+
+def count_at(labels: list[np.ndarray], length: int) -> dict[str, int]:
+    """Count tokens, trained tokens, cut rows, and rows whose whole answer is cut away, when rows end at `length`."""
+    trained = [int((row[:length] != IGNORED).sum()) for row in labels]
+    kept = [min(len(row), length) for row, count in zip(labels, trained, strict=True) if count]
+    return {
+        "tokens": sum(kept),
+        "trained": sum(trained),
+        "cut": sum(len(row) > length for row in labels),
+        "lost": trained.count(0),
+    }
+
+
+def one_step(trainer: SFTTrainer) -> float:
+    """Train for one step and return its loss."""
+    print(f"TRL prepared {len(trainer.train_dataset)} sampled rows; taking one step on the CPU")
+    return float(trainer.train().training_loss)
+
+
+def first_refused(build: Callable[..., SFTTrainer], train: Dataset, heldout: Dataset) -> int | None:
+    """Return the number of a row that TRL cannot prepare, or None when the trouble lies elsewhere."""
+    for part in (train, heldout):
+        if can_prepare(build, part):
+            continue
+        while len(part) > 1:
+            middle = len(part) // 2
+            first = part.select(range(middle))
+            part = part.select(range(middle, len(part))) if can_prepare(build, first) else first
+        return part[0][ROW]
+    return None
+
+
+def can_prepare(build: Callable[..., SFTTrainer], part: Dataset) -> bool:
+    """Whether TRL prepares these rows without an error."""
+    try:
+        build(part)
+    except Exception:  # noqa: BLE001 (any error counts: `main` has shown the first)
+        return False
+    return True
+
+
+def segments(tokenizer: Any, row: dict[str, Any]) -> list[tuple[str, bool]]:
+    """Return the text of a row in runs of tokens that carry loss and that do not."""
+    pairs = zip(row["input_ids"], row["labels"], strict=True)
+    runs = itertools.groupby(pairs, key=lambda pair: pair[1] != IGNORED)
+    return [(tokenizer.decode([token for token, _ in run]), trained) for trained, run in runs]
+
+
+if __name__ == "__main__":
+    datasets.disable_caching()  # prepared rows are of no use to anybody later
+    datasets.disable_progress_bars()
+    question, answer = Path(sys.argv[1]), Path(sys.argv[2])
+    result = main(json.loads(question.read_text(encoding="utf-8")), answer.parent)
+    answer.write_text(json.dumps(result), encoding="utf-8")
