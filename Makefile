@@ -47,4 +47,5 @@ $(VENV)/.demo: pyproject.toml constraints.txt
 $(VENV)/.dev: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) --editable '.[local,demo,llm,dev]'
+	mkdir -p $(VENV)/typing && ln -sfn ../.. $(VENV)/typing/ftagent
 	touch $@

@@ -54,6 +54,10 @@ def cost_cap(run: Run) -> float | None:
 def words(quote: Quote) -> str:
     """Say a quote in one line."""
     minutes = [60 * hours for hours in (quote.hours.low, quote.hours.high)]
-    took = f"{minutes[0]:.0f}–{minutes[1]:.0f} min" if minutes[1] < 120 else f"{minutes[0] / 60:.1f}–{minutes[1] / 60:.1f} h"
+    took = (
+        f"{minutes[0]:.0f}–{minutes[1]:.0f} min"
+        if minutes[1] < 120
+        else f"{minutes[0] / 60:.1f}–{minutes[1] / 60:.1f} h"
+    )
     cost = "no money" if quote.reserve_usd == 0 else f"${quote.cost_usd.low:.2f}–${quote.cost_usd.high:.2f}"
     return f"{took}, {cost}"

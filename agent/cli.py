@@ -46,7 +46,10 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command line and return its exit code: 0 done, 1 failed, 2 wrong use, 3 approval, 4 budget, 130 interrupted."""
+    """Run one command line and return its exit code.
+
+    0 done, 1 failed, 2 wrong use, 3 needs approval or was declined, 4 over budget, 130 interrupted.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         return _dispatch(arguments)
@@ -242,7 +245,9 @@ def _doctor(arguments: list[str]) -> int:
         print(json.dumps([vars(check) for check in found]))
     else:
         for check in found:
-            print(f"{'✓' if check.ok else '✗'} {check.name}: {check.detail}" + (f" → {check.mend}" if check.mend else ""))
+            print(
+                f"{'✓' if check.ok else '✗'} {check.name}: {check.detail}" + (f" → {check.mend}" if check.mend else "")
+            )
     return DONE
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 from rich.console import Console
@@ -33,6 +34,7 @@ from .approval import words
 
 BARS = "▁▂▃▄▅▆▇█"
 CURVE_WIDTH = 24
+LINE_CHARS = 60
 QUIET_S = 10.0  # without a terminal, progress is a line now and then
 
 STEP_WORDS = {
@@ -57,7 +59,7 @@ class RunConsole:
         self._live: Live | None = None
         self._spinner = Spinner("dots", Text(""))
         self._said_at = -math.inf
-        self._step = ""
+        self._step: str = ""
 
     def __enter__(self) -> RunConsole:
         return self
@@ -122,7 +124,8 @@ def fact_line(event: Event) -> Text | None:
             return _line(
                 True,
                 "hardware",
-                f"{hardware.flavor}: {hardware.adapter}, {hardware.precision}, batch {hardware.batch} × {hardware.accumulation}",
+                f"{hardware.flavor}: {hardware.adapter}, {hardware.precision}",
+                f"batch {hardware.batch} × {hardware.accumulation}",
                 f"{hardware.memory_gib.total:.1f} GiB",
                 f"about {duration(hardware.hours.expected * 3600)}",
                 f"${hardware.cost_usd.expected:.2f}",
@@ -142,7 +145,9 @@ def fact_line(event: Event) -> Text | None:
             rate = f"{report.tokens_per_s:.0f} tokens/s" if report.tokens_per_s else ""
             peak = f"peak {report.peak_memory_gib:.1f} GiB" if report.peak_memory_gib else ""
             why = "" if report.health == "done" else report.reason
-            return _line(report.health == "done", "training", report.health, why, loss, duration(report.seconds), rate, peak)
+            return _line(
+                report.health == "done", "training", report.health, why, loss, duration(report.seconds), rate, peak
+            )
         case Evaluation() as evaluation:
             first = evaluation.comparisons[0]
             return _line(
@@ -153,7 +158,9 @@ def fact_line(event: Event) -> Text | None:
                 f"p = {first.p_value:.1g}, {first.items} items",
             )
         case GgufFile() as file:
-            return _line(True, "gguf", file.quantisation, f"{file.size_bytes / 1e6:.0f} MB", "answers, stops, keeps its template")
+            return _line(
+                True, "gguf", file.quantisation, f"{file.size_bytes / 1e6:.0f} MB", "answers, stops, keeps its template"
+            )
         case Export() as export:
             return _line(True, "export", f"{len(export.files)} file(s) in {export.seconds:.0f} s")
         case Ended() as ended:
@@ -171,7 +178,7 @@ def _line(good: bool, title: str, *parts: str) -> Text:
 
 def progress_line(step: str, data: dict[str, Any]) -> Text:
     """Return the live line of a long step; for training with step, loss, speed, time left and the loss curve."""
-    parts = [step or str(data.get("step", ""))]
+    parts = [step]
     if (loss := data.get("loss")) is not None:
         total = f"/{data['total_steps']}" if data.get("total_steps") else ""
         parts.append(f"step {data['step']}{total}")
@@ -182,10 +189,9 @@ def progress_line(step: str, data: dict[str, Any]) -> Text:
             parts.append(f"{duration(data['seconds_left'])} left")
         parts.append(curve(data.get("losses", ())))
     else:
-        shown = [str(data[key]) for key in ("stage", "text", "step") if data.get(key) is not None]
+        parts += [str(data[key])[:LINE_CHARS] for key in ("step", "line") if data.get(key)]
         if data.get("total"):
-            shown.append(f"{data.get('done', 0)}/{data['total']}")
-        parts += shown
+            parts.append(f"{data.get('done', 0)}/{data['total']}")
     return Text(" · ".join(part for part in parts if part), style="dim")
 
 
@@ -196,7 +202,7 @@ def curve(values: Sequence[float | None], width: int = CURVE_WIDTH) -> str:
         return ""
     width = min(width, len(finite))
     edges = [round(i * len(finite) / width) for i in range(width + 1)]
-    means = [sum(finite[a:b]) / (b - a) for a, b in zip(edges, edges[1:], strict=False)]
+    means = [sum(finite[a:b]) / (b - a) for a, b in pairwise(edges)]
     low, high = min(means), max(means)
     scale = (len(BARS) - 1) / (high - low) if high > low else 0.0
     return "".join(BARS[round((mean - low) * scale)] for mean in means)

@@ -76,6 +76,10 @@ def _token() -> Finding:
 
 def _origins(settings: Settings) -> list[Finding]:
     return [
-        Finding(name=f"setting {name}", ok=True, detail=f"{getattr(settings, name)} ({settings.origins.get(name, 'default')})")
+        Finding(
+            name=f"setting {name}",
+            ok=True,
+            detail=f"{getattr(settings, name)} ({settings.origins.get(name, 'default')})",
+        )
         for name in ("llm", "backend", "max_cost_usd", "cache_dir")
     ]

@@ -48,7 +48,7 @@ def connect(settings: Settings) -> Model:
     import litellm
 
     litellm.suppress_debug_info = True
-    local = {"api_base": settings.llm_base_url, "api_key": "none"} if settings.llm_base_url else {}
+    local: dict[str, Any] = {"api_base": settings.llm_base_url, "api_key": "none"} if settings.llm_base_url else {}
     return LiteLLMModel(
         model_id=settings.llm,
         retry=False,  # smolagents waits a minute and more; litellm's own retries back off in seconds
@@ -79,13 +79,13 @@ class RailedPlanner(Model):
         self._useless = 0
         self._last_calls: deque[str] = deque(maxlen=2)
 
-    def generate(self, messages: list[Any], **options: Any) -> ChatMessage:
+    def generate(self, messages: list[Any], *args: Any, **options: Any) -> ChatMessage:
         """Return one tool call: the LLM's, or the built-in planner's when the LLM is stuck."""
         self._count_useless()
         if self._useless >= USELESS_TURNS or self._repeats():
             self._take_over()
             return self.builtin.generate(messages)
-        message = self.llm.generate(messages, **options)
+        message = self.llm.generate(messages, *args, **options)
         self._book(message)
         if message.tool_calls:
             # One call a turn: parallel calls would share one observation, and a paid tool must never run twice.

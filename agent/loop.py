@@ -22,7 +22,7 @@ from .approval import Decide
 from .context import build_messages, system_prompt
 from .events import stream_events
 from .llm import make_planner
-from .toolbox import ToolInfo, Toolbox, input_schema, tool_info
+from .toolbox import Toolbox, ToolInfo, input_schema, tool_info
 
 MAX_STEPS = 200
 
@@ -229,5 +229,3 @@ def _templates() -> Any:
             pre_messages="", post_messages="Say in two sentences where the run stands."
         ),
     }
-
-

@@ -17,10 +17,9 @@ from smolagents.models import (
     TokenUsage,
 )
 
-from ..tools.errors import ToolError
+from ..tools.errors import InputError, ToolError
 from ..tools.run import Run
 from .toolbox import Toolbox
-
 
 MOST_TIMES = 3
 
@@ -38,14 +37,18 @@ class BuiltinPlanner(Model):
         self._last_step: str | None = None
         self._times = 0
 
-    def generate(self, messages: list[Any], **_: Any) -> ChatMessage:
+    def generate(self, messages: list[Any], *_: Any, **__: Any) -> ChatMessage:
         """Return the call that comes next.
 
         Raises:
+            InputError: The instruction leaves something open that a person must decide.
             ToolError: The last call was refused, or a step was done again and again and settled nothing.
         """
         if self.toolbox.last_error is not None:
             raise self.toolbox.last_error
+        spec = self.toolbox.run.spec
+        if spec is not None and spec.questions:
+            raise InputError(spec.questions[0], hint="say it in the instruction")
         step = self.toolbox.expected()
         if step is None:
             return tool_call("final_answer", {"answer": summary(self.toolbox.run)})

@@ -20,7 +20,7 @@ from ..tools.facts import Spec
 from ..tools.plan import plan_for
 from ..tools.run import REPORTS, Run, experiment_name, find_run, new_run
 from ..tools.settings import Settings
-from .toolbox import TOOL_NAMES, ToolInfo, Toolbox, error_object, input_schema, tool_info
+from .toolbox import TOOL_NAMES, Toolbox, ToolInfo, error_object, input_schema, tool_info
 
 WITHOUT_A_RUN = ("plan_run", "validate_dataset", "pick_hardware", "read_skill")
 _SPEC_OPTIONS = ("model", "dataset", "method", "subset", "split")
@@ -112,7 +112,11 @@ def _call(info: ToolInfo, options: argparse.Namespace, settings: Settings) -> An
     try:
         result = toolbox.invoke(info.name, {k: v for k, v in arguments.items() if v is not None})
         if isinstance(result, Spec) and options.run_id is None and not options.offline:
-            return {"run": _start(toolbox.run, result), **result.model_dump(mode="json", exclude={"overrides"}), **_given(result)}
+            return {
+                "run": _start(toolbox.run, result),
+                **result.model_dump(mode="json", exclude={"overrides"}),
+                **_given(result),
+            }
     finally:
         toolbox.run.journal.release()
     if isinstance(result, Spec):

@@ -155,7 +155,9 @@ class Toolbox:
             if name not in self.legal():
                 raise ToolError(f"`{name}` is not legal now.", hint=f"call one of {', '.join(self.legal())}")
             if not isinstance(arguments, dict):
-                raise ToolError(f"`{cut(arguments, 80)}` is no JSON object of arguments.", hint=f"call {name} with {{}}")
+                raise ToolError(
+                    f"`{cut(arguments, 80)}` is no JSON object of arguments.", hint=f"call {name} with {{}}"
+                )
             result = self.invoke(name, arguments)
         except ToolError as error:
             self.last_error = error

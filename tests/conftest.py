@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -42,3 +45,49 @@ def workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty folder that is also the current one."""
     monkeypatch.chdir(tmp_path)
     yield tmp_path
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> Path:
+    """The folder of the real SmolLM2-135M-Instruct, made once from the package that carries it."""
+    from ftagent.tools.models import resolve_model
+    from ftagent.tools.settings import load_settings
+
+    settings = load_settings({"cache_dir": _SCRATCH / "ftagent"})
+    found = resolve_model("SmolLM2-135M-Instruct", settings, None).path
+    assert found is not None
+    return Path(found)
+
+
+_TINY = """
+import sys
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, set_seed
+source, target = sys.argv[1:]
+set_seed(0)
+config = AutoConfig.from_pretrained(source)
+config.update({"num_hidden_layers": 2, "hidden_size": 64, "intermediate_size": 128, "num_attention_heads": 4,
+               "num_key_value_heads": 2, "head_dim": 16, "layer_types": None})
+AutoModelForCausalLM.from_config(config).save_pretrained(target)
+AutoTokenizer.from_pretrained(source).save_pretrained(target)
+"""
+
+
+@pytest.fixture(scope="session")
+def tiny_model(smollm2: Path) -> Path:
+    """A two-layer Llama of 64 channels with SmolLM2's own tokenizer and chat template."""
+    target = _SCRATCH / "ftagent" / "models" / "tiny-llama"
+    if not (target / "tokenizer.json").exists():
+        subprocess.run([sys.executable, "-c", _TINY, str(smollm2), str(target)], check=True)
+    return target
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Path:
+    """A file of 40 short chats."""
+    file = tmp_path / "rows.jsonl"
+    chats = (
+        [{"role": "user", "content": f"What is {n} plus {n}?"}, {"role": "assistant", "content": f"It is {2 * n}."}]
+        for n in range(40)
+    )
+    file.write_text("".join(json.dumps({"messages": chat}) + "\n" for chat in chats), encoding="utf-8")
+    return file

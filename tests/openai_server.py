@@ -39,7 +39,7 @@ def openai_server(script: Script) -> Iterator[OpenAiServer]:
     served = OpenAiServer(url="")
 
     class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:  # noqa: N802 - the base class names it
+        def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             served.requests.append(body)
             reply = script(body)

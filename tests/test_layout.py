@@ -49,7 +49,9 @@ HEAVY = {"torch", "transformers", "trl", "datasets", "smolagents", "litellm", "m
 
 def test_importing_ftagent_and_asking_for_help_loads_nothing_heavy() -> None:
     assert not _loaded_by("import ftagent") & HEAVY
-    help_text = "import contextlib\nfrom ftagent.agent.cli import main\nwith contextlib.suppress(SystemExit): main(['-h'])"
+    help_text = (
+        "import contextlib\nfrom ftagent.agent.cli import main\nwith contextlib.suppress(SystemExit): main(['-h'])"
+    )
     assert not _loaded_by(help_text) & HEAVY
 
 

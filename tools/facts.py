@@ -28,7 +28,7 @@ class Fact(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-# --- plan_run -----------------------------------------------------------------------------------------------------
+# --- plan_run ---------------------------------------------------------------------------------------------------------
 
 
 class ModelRef(Fact):
@@ -106,7 +106,7 @@ class Spec(Fact):
     dataset_ref: DatasetRef | None = None
 
 
-# --- validate_dataset -----------------------------------------------------------------------------------------------
+# --- validate_dataset -------------------------------------------------------------------------------------------------
 
 
 class Lengths(Fact):
@@ -148,6 +148,8 @@ class DatasetReport(Fact):
     """All usable rows, held-out rows included."""
     mapping: str | None
     """Name of the mapping function in `tools/shapes.py`; None when the rows train as they are."""
+    filter: str | None = None
+    """Name of the function in `tools/shapes.py` that says why a row is unusable; None when every row is kept."""
     trainer_columns: tuple[str, ...]
     lengths: Lengths
     max_length: int
@@ -169,7 +171,7 @@ class DatasetReport(Fact):
     seconds: float = 0.0
 
 
-# --- pick_hardware --------------------------------------------------------------------------------------------------
+# --- pick_hardware ----------------------------------------------------------------------------------------------------
 
 
 class Range(Fact):
@@ -356,7 +358,7 @@ class JobReport(Fact):
     """The script's own `result.json`."""
 
 
-# --- evaluate_model, export_gguf ----------------------------------------------------------------------------------------
+# --- evaluate_model, export_gguf --------------------------------------------------------------------------------------
 
 
 class Comparison(Fact):
@@ -430,7 +432,7 @@ class Export(Fact):
     seconds: float
 
 
-# --- the run itself -----------------------------------------------------------------------------------------------------
+# --- the run itself ---------------------------------------------------------------------------------------------------
 
 
 class Ended(Fact):

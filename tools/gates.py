@@ -49,9 +49,9 @@ PROVEN = _gate(
     "call preflight",
 )
 APPROVED = _gate(
-    lambda run: run.approval is not None
-    and run.script is not None
-    and run.approval.quote.script_sha256 == run.script.sha256,
+    lambda run: (
+        run.approval is not None and run.script is not None and run.approval.quote.script_sha256 == run.script.sha256
+    ),
     "nobody approved this job",
     "run with --yes, or answer the question in a terminal",
 )
@@ -109,6 +109,8 @@ def next_tool(run: Run) -> str | None:
         return None
     if run.spec is None:
         return "plan_run"
+    if run.spec.questions:
+        return None
     if run.dataset is None or run.dataset.verdict == "refused":
         return "validate_dataset"
     if run.hardware is None:

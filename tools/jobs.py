@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-
 from .backends import backend_of
 from .errors import BudgetExceeded, GateClosed
 from .facts import HardwareChoice, Job, JobIntent, JobReport, Quote, Script, Spec
 from .gates import require
 from .monitor import Watch, price_usd_per_hour
+from .report import script_on_disk
 from .run import Run
 
 
@@ -44,17 +43,11 @@ def submit_job(run: Run) -> Job:
     require("submit_job", run)
     spec, hardware, script = _settled(run)
     backend = backend_of(spec.backend)
-    if run.intent is not None and run.job is None and (job := backend.find(run, run.intent)):
+    if (pending := _pending(run)) and (job := backend.find(run, pending)):
         return job  # we died between starting it and writing it down
     _hold_to_script(run, script)
     hold_to_cap(run, make_quote(run))
-    intent = JobIntent(
-        backend=spec.backend,
-        label=run.id,
-        attempt=_next_attempt(run),
-        script_sha256=script.sha256,
-        timeout_s=hardware.timeout_s,
-    )
+    intent = _intent(run, hardware, script)
     if intent != run.intent:
         run = run.record(intent)
     return backend.submit(run, intent)
@@ -107,16 +100,28 @@ def _settled(run: Run) -> tuple[Spec, HardwareChoice, Script]:
 
 def _hold_to_script(run: Run, script: Script) -> None:
     """Refuse a script that is not, byte by byte, the one that preflight ran."""
-    path = run.folder / script.path
-    if not path.exists() or hashlib.sha256(path.read_bytes()).hexdigest() != script.sha256:
+    if script_on_disk(run) != script.sha256:
         raise GateClosed(
-            f"`{path}` is not the script that preflight proved: it was changed or removed since.",
+            f"`{run.folder / script.path}` is not the script that preflight proved: it was changed or removed since.",
             hint="call write_script, then preflight",
         )
 
 
-def _next_attempt(run: Run) -> int:
-    """Return the number of the next attempt, which is the last one again while nothing came of it."""
-    if run.intent is None:
-        return 1
-    return run.intent.attempt if run.job is None else run.intent.attempt + 1
+def _pending(run: Run) -> JobIntent | None:
+    """Return the intent of which nobody knows yet what came of it."""
+    return run.intent if run.job is None else None
+
+
+def _intent(run: Run, hardware: HardwareChoice, script: Script) -> JobIntent:
+    """Return the pending intent if it still means this very job, else the next attempt's."""
+    intent = JobIntent(
+        backend=run.spec.backend if run.spec else "local",
+        label=run.id,
+        attempt=run.attempts + 1,
+        script_sha256=script.sha256,
+        timeout_s=hardware.timeout_s,
+    )
+    pending = _pending(run)
+    if pending is not None and pending == intent.model_copy(update={"attempt": pending.attempt}):
+        return pending
+    return intent

@@ -11,7 +11,7 @@ import math
 import os
 import re
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -37,23 +37,23 @@ class Point:
 
 
 def trackio_folder() -> Path:
-    """Return where Trackio keeps its store in this environment (`trackio.utils._get_trackio_dir`)."""
+    """Return the absolute folder where Trackio keeps its store here (`trackio.utils._get_trackio_dir`)."""
     from huggingface_hub.constants import HF_HOME
 
-    return Path(os.environ.get("TRACKIO_DIR") or Path(HF_HOME) / "trackio")
+    return Path(os.environ.get("TRACKIO_DIR") or Path(HF_HOME) / "trackio").resolve()
 
 
 def read_trackio(folder: Path, project: str, run_name: str) -> list[Point]:
     """Return the points of one run in order; none where Trackio has no such run, or not yet.
 
     Args:
-        folder: Trackio's folder.
+        folder: Trackio's folder, absolute.
         project: The project, as it was called at `trackio.init`.
         run_name: The run; a resumed one goes on under the same name.
     """
     # `trackio.utils.canonical_project_name`: the file has only these characters of the project's name.
     name = "".join(c for c in project if c.isalnum() or c in "-_").rstrip() or "default"
-    store = folder.resolve() / f"{name}.db"
+    store = folder / f"{name}.db"
     if not store.exists():
         return []
     query = "SELECT timestamp, step, metrics FROM metrics WHERE run_name = ? ORDER BY id"
@@ -62,13 +62,17 @@ def read_trackio(folder: Path, project: str, run_name: str) -> list[Point]:
             rows = database.execute(query, (run_name,)).fetchall()
     except sqlite3.OperationalError:  # made this moment, its tables yet to come; or held longer than a second
         return []
-    return merged(_from_trackio(*row) for row in rows)
+    return merged(_from_trackio(rows))
 
 
-def _from_trackio(timestamp: str, count: int, metrics: bytes | str) -> Point:
-    values = {name: _number(value) for name, value in json.loads(metrics).items() if _is_scalar(value)}
-    step = values.pop(STEP, None)
-    return Point(step=count if step is None else int(step), time=datetime.fromisoformat(timestamp), values=values)
+def _from_trackio(rows: Iterable[tuple[str, int, bytes | str]]) -> Iterator[Point]:
+    """Yield a point for each row; one that names no trainer's step belongs to the step before it."""
+    last: int | None = None
+    for timestamp, count, metrics in rows:
+        values = {name: _number(value) for name, value in json.loads(metrics).items() if _is_scalar(value)}
+        if (step := values.pop(STEP, None)) is not None:
+            last = int(step)
+        yield Point(step=count if last is None else last, time=datetime.fromisoformat(timestamp), values=values)
 
 
 def _is_scalar(value: object) -> bool:
@@ -112,15 +116,21 @@ def _trackio_name(name: str) -> str:
 
 
 def merged(points: Iterable[Point]) -> list[Point]:
-    """Return one point a step, in order; what came later wins, as a resumed training repeats its last steps."""
-    by_step: dict[int, Point] = {}
+    """Return one point a step, in order, from points in the order in which they were logged.
+
+    A step back means that a training was resumed from a checkpoint, or begun anew: what was logged beyond it before
+    is void.
+    """
+    kept: list[Point] = []
     for new in points:
-        old = by_step.get(new.step)
-        if old is not None:
+        while kept and kept[-1].step > new.step:
+            kept.pop()
+        if kept and kept[-1].step == new.step:
+            old = kept.pop()
             time = new.time if old.time is None or (new.time and LOSS in new.values) else old.time
             new = replace(new, time=time, values={**old.values, **new.values})
-        by_step[new.step] = new
-    return [by_step[step] for step in sorted(by_step)]
+        kept.append(new)
+    return kept
 
 
 def pace(points: list[Point], counter: str | None = None) -> float | None:

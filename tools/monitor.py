@@ -28,8 +28,10 @@ HEARTBEAT_S = 5.0
 """Longest silence towards the listeners; imports and the model's loading take about 15 s before the first step."""
 DRAW_EVERY_S = 15.0
 """A loss curve takes 0.1 s of the training's own cores."""
-LOSSES_TOLD = 60
-"""Of the loss curve in a progress event: what a terminal line shows."""
+LOSSES_TOLD = 200
+"""The end of the loss curve in a progress event; more than a terminal line shows."""
+TEXT_CHARS = 120
+"""Of the log's last line in a progress event."""
 RECENT = 20
 """Points from which the pace is read."""
 TAIL_LINES = 200
@@ -163,7 +165,7 @@ class Watch:
         self.run = run
         self.job: Job = run.job
         self.backend: Backend = backend_of(run.job.backend)
-        self.points = read_metrics(run.folder / METRICS)
+        self.points = self._known = read_metrics(run.folder / METRICS)
         self.alerts: list[Alert] = []
         self._logged: list[Point] = []
         self._drawn: list[Point] = []
@@ -173,11 +175,11 @@ class Watch:
         """Look once: gather, judge, tell, and report; a job that an error rule finds is ended here."""
         state = self.backend.status(self.run, self.job)
         news = self._gather()
-        firing = self._judge(state)
-        hopeless = state.stage not in TERMINAL_STAGES and any(rule.level == "error" for rule in firing)
+        findings = self._judge(state)
+        hopeless = state.stage not in TERMINAL_STAGES and any(rule.level == "error" for rule in findings)
         if hopeless or state.stage == "failed":  # a script may outlive the supervisor whose death made it a failure
             state = self.backend.cancel(self.run, self.job)
-        report = self._report(state, firing)
+        report = self._report(state, findings)
         if news or time.monotonic() - self._told_at > HEARTBEAT_S:
             self._tell(report)
         if news and time.monotonic() - self._drawn_at > DRAW_EVERY_S:
@@ -200,21 +202,18 @@ class Watch:
         seen = {p.step: p.time for p in self.points}
         now = datetime.now(UTC)
         timed = (p if p.time else replace(p, time=seen.get(p.step, now)) for p in logged)
-        self.points = merged([*self.points, *timed])
+        self.points = merged([*self._known, *timed])
         write_metrics(self.run.folder / METRICS, self.points)
         return True
 
-    def _judge(self, state: JobState) -> list[Rule]:
-        """Return the rules that fire now; each is told once."""
+    def _judge(self, state: JobState) -> dict[Rule, str]:
+        """Return what each rule finds wrong now; the listeners hear of each rule once."""
         watched = Watched(points=self._of_this_attempt(state), now=datetime.now(UTC))
-        firing: list[Rule] = []
-        for rule in RULES:
-            if rule.level == "warn" and state.stage in TERMINAL_STAGES:
-                continue
-            if text := rule.test(watched):
-                firing.append(rule)
-                self._alert(Alert(level=rule.level, rule=rule.name, text=text, step=watched.points[-1].step))
-        return firing
+        rules = [rule for rule in RULES if rule.level == "error" or state.stage not in TERMINAL_STAGES]
+        findings = {rule: text for rule in rules if (text := rule.test(watched))}
+        for rule, text in findings.items():
+            self._alert(Alert(level=rule.level, rule=rule.name, text=text, step=watched.points[-1].step))
+        return findings
 
     def _alert(self, alert: Alert) -> None:
         if alert.rule not in {told.rule for told in self.alerts}:
@@ -225,8 +224,8 @@ class Watch:
         """Leave out what an earlier attempt logged: its end says nothing about this one."""
         return [p for p in self.points if p.time and state.started_at and p.time >= state.started_at]
 
-    def _report(self, state: JobState, firing: list[Rule]) -> JobReport:
-        stage, health, reason = self._verdict(state, firing)
+    def _report(self, state: JobState, findings: dict[Rule, str]) -> JobReport:
+        stage, health, reason = self._verdict(state, findings)
         losses = [loss for p in self.points if (loss := p.values.get(LOSS)) is not None]
         return JobReport(
             job_id=self.job.id,
@@ -245,18 +244,16 @@ class Watch:
             result=_read_result(self.run.folder) if stage == "completed" else {},
         )
 
-    def _verdict(self, state: JobState, firing: list[Rule]) -> tuple[Stage, Health, str]:
+    def _verdict(self, state: JobState, findings: dict[Rule, str]) -> tuple[Stage, Health, str]:
         """Return the stage, the health and the reason, as far as they can be believed."""
-        if firing:
-            worst = min(firing, key=lambda rule: rule.level)  # "error" comes before "warn"
-            text = next(alert.text for alert in self.alerts if alert.rule == worst.name)
-            return ("failed" if worst.level == "error" else state.stage), worst.health, text
+        if findings:
+            worst = min(findings, key=lambda rule: rule.level)  # "error" comes before "warn"
+            return ("failed" if worst.level == "error" else state.stage), worst.health, findings[worst]
         match state.stage:
             case "completed":
-                missing = _missing_evidence(self.run.folder, state)
-                return (
-                    ("failed", "failed", missing) if missing else ("completed", "done", "the training ran to its end")
-                )
+                if missing := _missing_evidence(self.run.folder, state):
+                    return "failed", "failed", missing
+                return "completed", "done", "the training ran to its end"
             case "cancelled":
                 return "cancelled", "cancelled", state.reason
             case "timed_out":
@@ -282,8 +279,13 @@ class Watch:
             seconds=report.seconds,
             seconds_left=max(0, total - report.step) / steps_per_s if report.step and total and steps_per_s else None,
             losses=[loss for p in self.points if (loss := p.values.get(LOSS)) is not None][-LOSSES_TOLD:],
-            line=line[0] if line else "",
+            text=_printable(line[0]) if line else None,
         )
+
+
+def _printable(line: str) -> str:
+    """Return a log line without what would move the cursor, cut to a terminal's width."""
+    return "".join(c for c in line if c.isprintable())[:TEXT_CHARS]
 
 
 def price_usd_per_hour(run: Run) -> float:

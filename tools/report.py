@@ -171,7 +171,6 @@ def _notes(path: Path) -> str:
     return rest.rpartition(NOTES_END)[0] if begin else ""
 
 
-
 def _fitting(candidates: tuple[Candidate, ...], most: int = 8) -> list[Candidate]:
     return sorted(candidates, key=lambda c: (not c.fits, c.cost_usd, c.hours))[:most]
 

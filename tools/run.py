@@ -265,9 +265,6 @@ class Run(BaseModel):
         return fold(self, self.journal.append(fact))
 
 
-
-
-
 def fold(run: Run, event: Event) -> Run:
     """Return `run` after one more event.
 
@@ -379,7 +376,7 @@ def find_run(workdir: Path, run_id: str | None = None) -> Run:
     if run_id is None:
         if not folders:
             raise UserError(
-                f"there is no run below `{workdir / REPORTS}`.", hint="start one: ftagent \"fine-tune … on …\""
+                f"there is no run below `{workdir / REPORTS}`.", hint='start one: ftagent "fine-tune … on …"'
             )
         return open_run(max(folders, key=lambda f: f.name))
     found = [f for f in folders if f.name == run_id] or [

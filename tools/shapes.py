@@ -338,7 +338,7 @@ def recognise(columns: Sequence[str], rows: Sequence[Row], method: Method) -> Sh
         if method in kind.methods:
             return _shape(kind, columns, rows)
     wanted = [kind for kind in KINDS if method in kind.methods]
-    needs = " or ".join(_names(kind.needs) for kind in wanted)
+    needs = ", or ".join(" and ".join(f"`{name}`" for name in kind.needs) for kind in wanted)
     if fitting:
         return Refusal(
             missing=f"{method} needs {needs}",
@@ -382,9 +382,9 @@ def _nearly(kind: Kind, columns: Sequence[str], rows: Sequence[Row]) -> Refusal:
             nearest=f"name the column that holds it {_names(lacking)}; the columns are {_names(columns)}",
         )
     name, holds = next((n, h) for n, h in kind.needs.items() if not _mostly(h, n, rows))
-    value = next((row[name] for row in rows if row[name] is not None), None)
+    values = [row[name] for row in rows if row[name] is not None]
     return Refusal(
-        missing=f"`{name}` holds {one_line(repr(value))}", nearest=f"each `{name}` should hold {IN_WORDS[holds]}"
+        missing=f"`{name}` holds {one_line(repr(values[0])) if values else 'nothing'}", nearest=f"each `{name}` should hold {IN_WORDS[holds]}"
     )
 
 
@@ -393,7 +393,7 @@ def _renaming(columns: Sequence[str], rows: Sequence[Row]) -> str:
     if len(texts) > 1:
         return f"name the question `prompt` and the answer `completion`; columns with text are {_names(texts)}"
     if texts:
-        return f"name {_names(texts)} `text`"
+        return f"rename {_names(texts)} to `text`"
     return f"no column holds text; the columns are {_names(columns)}"
 
 

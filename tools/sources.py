@@ -7,21 +7,24 @@ refused here, with its number, before anything heavy is imported and before anyt
 from __future__ import annotations
 
 import difflib
+import errno
 import glob
 import gzip
 import hashlib
 import importlib
 import json
+import math
 import re
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from .errors import InputError
+from .errors import InputError, UserError
 from .facts import DatasetRef
 from .settings import Settings
-from .shapes import one_line
+from .shapes import Row, one_line
 
 HUB = "https://huggingface.co/datasets"
 HUB_TIMEOUT_S = 10.0
@@ -36,15 +39,14 @@ FORMATS: dict[str, dict[str, Any]] = {
 }
 COMPRESSIONS = (".gz", ".zst")
 
-# The words by which the file names in a folder say which split they belong to; all else is training data.
-SPLIT_WORDS = {
-    "test": "test",
-    "validation": "validation",
-    "valid": "validation",
-    "val": "validation",
-    "dev": "validation",
-    "eval": "validation",
-}
+# What people call the side that is not trained on: in a `split` column, as a split, or in a file's name.
+EVALUATION_SIDES = ("test", "validation", "eval", "dev", "valid", "val")
+RECOGNISED_ROWS = 256
+
+NUMBER = "__row__"
+"""The column in which rows carry their number through hold-out, filter and mapping."""
+UNNAMED = "__index_level_0__"
+"""What pandas calls the values of a CSV file that its header has no name for."""
 
 
 def resolve_dataset(name: str, settings: Settings) -> DatasetRef:
@@ -89,7 +91,9 @@ def _folder(name: str, folder: Path) -> DatasetRef:
         raise InputError(f"folder `{one_line(name)}` has no data files.", hint=f"ftagent reads {_endings()}")
     endings = sorted({_ending(file) or "" for file in files})
     if len({str(FORMATS[ending]) for ending in endings}) > 1:
-        raise InputError(f"folder `{one_line(name)}` mixes {' and '.join(endings)} files.", hint="name one of its files")
+        raise InputError(
+            f"folder `{one_line(name)}` mixes {' and '.join(endings)} files.", hint="name one of its files"
+        )
     splits: dict[str, list[Path]] = {}
     for file in files:
         splits.setdefault(_split_of(file), []).append(file)
@@ -118,7 +122,7 @@ def _endings() -> str:
 
 def _split_of(file: Path) -> str:
     words = re.split(r"[^a-z]+", file.name.lower())
-    return next((SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS), "train")
+    return next((word for word in words if word in EVALUATION_SIDES), "train")
 
 
 # --- reading every line -----------------------------------------------------------------------------------------------
@@ -252,3 +256,110 @@ def _close(path: Path) -> str:
 def _reason(error: Exception) -> str:
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return one_line(text.rstrip(".") or type(error).__name__, 120)
+
+
+# --- loading ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A dataset that was loaded."""
+
+    id: str
+    rows: Any
+    """A `datasets.Dataset`."""
+    sample: list[Row]
+    loader: dict[str, Any]
+    subset: str | None
+    split: str
+    holdout: str
+
+
+def load_rows(ref: DatasetRef, subset: str | None, split: str | None) -> Source:
+    """Load the rows of a dataset that was found, and settle which of them are held out.
+
+    Args:
+        ref: The dataset.
+        subset: The subset (configuration) of a Hub dataset.
+        split: The split that was asked for; None takes the training split, and the evaluation split beside it.
+
+    Raises:
+        InputError: It cannot be loaded, or it has fewer than two rows.
+        UserError: The cache cannot be written.
+    """
+    import datasets
+    from datasets.exceptions import DatasetsError
+
+    if subset and ref.source != "hub":
+        raise InputError(
+            f"`{one_line(ref.id)}` is a local {ref.source} and has no subset `{subset}`.", hint="leave it out"
+        )
+    loader: dict[str, Any] = ref.loader | ({"name": subset} if subset else {})
+    # What it prints would tear the run's own live line, and what it logs comes back in the exception.
+    datasets.disable_progress_bars()
+    datasets.logging.set_verbosity(datasets.logging.CRITICAL)
+    try:
+        names = () if split else tuple(loader.get("data_files") or datasets.get_dataset_split_names(**loader))
+        wanted = split or choose_split(names)
+        rows: Any = datasets.load_dataset(**loader, split=wanted)
+        _refuse_unless_usable(ref, rows)
+        sample = list(rows.select(range(0, len(rows), math.ceil(len(rows) / RECOGNISED_ROWS))))
+    except (DatasetsError, ValueError, OSError) as error:
+        raise _unreadable(ref, error) from error
+    return Source(
+        id=ref.id,
+        rows=rows,
+        sample=sample,
+        loader=loader,
+        subset=subset,
+        split=wanted,
+        holdout="split_given" if not split and "+" in wanted else _holdout(rows),
+    )
+
+
+def _refuse_unless_usable(ref: DatasetRef, rows: Any) -> None:
+    name = one_line(ref.id)
+    if len(rows) < 2:
+        raise InputError(f"`{name}` has too few rows: {len(rows)}.", hint="2 are the least, since one is held out")
+    if NUMBER in rows.column_names:
+        raise InputError(f"`{name}` has a column `{NUMBER}`, which ftagent uses itself.", hint="rename that column")
+    if UNNAMED in rows.column_names:
+        raise InputError(f"`{name}` has rows with more values than its header has names.", hint="name every column")
+
+
+def choose_split(names: Sequence[str]) -> str:
+    """Return the split to train on, as `train+test` when there is one to evaluate on.
+
+    Raises:
+        InputError: No split is plainly the training split.
+    """
+    train = next((name for name in names if name == "train"), None)
+    train = train or next((name for name in names if name.startswith("train")), None)
+    if train is None and len(names) > 1:
+        raise InputError(f"none of the splits {', '.join(names)} is a training split.", hint="--split NAME")
+    train = train or names[0]
+    others = (train.replace("train", word) for word in EVALUATION_SIDES)
+    return next((f"{train}+{other}" for other in others if other != train and other in names), train)
+
+
+def _holdout(rows: Any) -> str:
+    if "split" not in rows.column_names:
+        return "split_by_seed"
+    sides = {str(side).lower() for side in rows["split"]}
+    has_both = not sides.isdisjoint(EVALUATION_SIDES) and sides.difference(EVALUATION_SIDES)
+    return "split_by_column" if has_both else "split_by_seed"
+
+
+def _unreadable(ref: DatasetRef, error: Exception) -> UserError:
+    cause = error.__cause__ or error
+    if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EROFS, errno.EACCES):
+        return UserError(
+            f"the cache of datasets cannot be written: {cause.strerror}.", hint="free some space, or set HF_HOME"
+        )
+    reason = one_line(str(cause), 200).rstrip(".")
+    hint = "check what wrote it"
+    if "Config name is missing" in reason:
+        hint = "--subset NAME"
+    elif "split" in reason:
+        hint = "--split NAME"
+    return InputError(f"`{one_line(ref.id)}` cannot be loaded: {reason}.", hint=hint)

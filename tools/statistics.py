@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .facts import Comparison, Verdict
 
@@ -29,7 +29,7 @@ RESAMPLED_VALUES_AT_ONCE = 2_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Test:
+class PairedTest:
     """What a paired test found; `direction` is the sign of tuned − base that it speaks for."""
 
     name: str
@@ -98,7 +98,7 @@ def _compare(
     items, lost = len(base), pairs.shape[1] - len(base)
     if lost or items < 2:
         reason = f"{lost} of {pairs.shape[1]} pairs are not finite" if lost else "fewer than two pairs"
-        test = Test(name=f"none: {reason}", p_value=1.0, direction=0.0)
+        test = PairedTest(name=f"none: {reason}", p_value=1.0, direction=0.0)
     else:
         test = paired_test(base, tuned)
     low, high = _interval(base, tuned, weights, summary, seed) if items else (0.0, 0.0)
@@ -131,13 +131,13 @@ def _interval(base: Values, tuned: Values, weights: Values, summary: Summary, se
     return float(low), float(high)
 
 
-def paired_test(base: Values, tuned: Values) -> Test:
+def paired_test(base: Values, tuned: Values) -> PairedTest:
     """Return the two-sided paired test that fits these finite values."""
     import numpy as np
 
     differences = (tuned - base)[tuned != base]
     if not len(differences):
-        return Test(name="none: all pairs are equal", p_value=1.0, direction=0.0)
+        return PairedTest(name="none: all pairs are equal", p_value=1.0, direction=0.0)
     if np.isin([base, tuned], [0.0, 1.0]).all():
         return _sign_test("McNemar's exact test", differences, len(base))
     tied = len(differences) - len(np.unique(np.abs(differences)))
@@ -146,25 +146,26 @@ def paired_test(base: Values, tuned: Values) -> Test:
     return _rank_test(differences)
 
 
-def _sign_test(name: str, differences: Values, items: int) -> Test:
+def _sign_test(name: str, differences: Values, items: int) -> PairedTest:
     """Return the exact binomial test of the signs; on 0/1 values this is McNemar's exact test (McNemar 1947)."""
     from scipy.stats import binomtest
 
     up = int((differences > 0).sum())
     down = len(differences) - up
     p_value = float(binomtest(up, up + down).pvalue)
-    return Test(name=f"{name}, {up} up and {down} down of {items}", p_value=p_value, direction=up - down)
+    return PairedTest(name=f"{name}, {up} up and {down} down of {items}", p_value=p_value, direction=up - down)
 
 
-def _rank_test(differences: Values) -> Test:
+def _rank_test(differences: Values) -> PairedTest:
     import numpy as np
     from scipy.stats import rankdata, wilcoxon
 
     direction = float(np.sum(np.sign(differences) * rankdata(np.abs(differences))))
-    return Test(name="Wilcoxon signed-rank test", p_value=float(wilcoxon(differences).pvalue), direction=direction)
+    outcome: Any = wilcoxon(differences)
+    return PairedTest(name="Wilcoxon signed-rank test", p_value=float(outcome.pvalue), direction=direction)
 
 
-def _verdict(test: Test, low: float, high: float, higher_is_better: bool) -> Verdict:
+def _verdict(test: PairedTest, low: float, high: float, higher_is_better: bool) -> Verdict:
     """Return a side only where test and interval stand on it: ranks and means may disagree on skewed differences."""
     up, down = low > 0 and test.direction > 0, high < 0 and test.direction < 0
     if test.p_value >= ALPHA or not (up or down):

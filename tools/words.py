@@ -35,7 +35,7 @@ _NO_NAME = frozenset(
     "a an the my our this that it them model base data dataset lora qlora full rank epochs epoch lr learning batch "
     "evaluation gguf humaneval jobs gpu cpu hub hf hugging face huggingface local locally one two three supervised "
     "preference and or then for at in to sft dpo kto grpo rloo reward packing adapter adapters parameters trl peft "
-    "budget max maximum steps seed llm small tiny better".split()
+    "budget max maximum steps seed llm small tiny better".split()  # noqa: SIM905 - forty quoted lines hide the words
 )
 
 _NUMBER_WORDS = {
@@ -117,7 +117,9 @@ OVERRIDES: tuple[_Value, ...] = (
 
 LIMITS: tuple[_Value, ...] = (
     _Value(name="budget_usd", pattern=r"(?:\$|usd\s?)\s?(\d[\d,]*(?:\.\d+)?)", read=_money),
-    _Value(name="budget_usd", pattern=r"\b(\d[\d,]*(?:\.\d+)?)\s?(?:\$|dollars?|usd|bucks|dólares|euros?|€)", read=_money),
+    _Value(
+        name="budget_usd", pattern=r"\b(\d[\d,]*(?:\.\d+)?)\s?(?:\$|dollars?|usd|bucks|dólares|euros?|€)", read=_money
+    ),
     _Value(name="budget_usd", pattern=r"\bbudget(?:\s+of|\s*[=:])?\s+(\d+(?:\.\d+)?)\b", read=_money),
     _Value(
         name="max_hours",
@@ -278,11 +280,11 @@ def _read_values(table: tuple[_Value, ...], text: str, into: dict[str, Any], que
 
 
 def _read_choices(text: str, reading: Reading) -> None:
-    methods = [method for method, pattern in _METHODS if re.search(pattern, text)]
+    methods: list[Method] = [method for method, pattern in _METHODS if re.search(pattern, text)]
     reading.method = methods[0] if methods else None
     if len(methods) > 1:
         reading.questions.append(f"{' and '.join(methods)} are both named: which method is meant?")
-    refused = tuple(target for target, pattern in _TARGETS if re.search(_NOT + pattern, text))
+    refused: tuple[Target, ...] = tuple(target for target, pattern in _TARGETS if re.search(_NOT + pattern, text))
     reading.refused_targets = refused
     reading.targets = tuple(t for t, pattern in _TARGETS if t not in refused and re.search(pattern, text))
     backends = [backend for backend, pattern in _BACKENDS if re.search(pattern, text)]

@@ -64,9 +64,10 @@ def run_worker(
     Raises:
         ToolError: The script failed or ran out of time; the message has the last lines of its log.
     """
-    with tempfile.TemporaryDirectory(prefix="ftagent-") as scratch, as_file(
-        files("ftagent.tools.templates") / template
-    ) as script:
+    with (
+        tempfile.TemporaryDirectory(prefix="ftagent-") as scratch,
+        as_file(files("ftagent.tools.templates") / template) as script,
+    ):
         request_file, answer_file = Path(scratch, "request.json"), Path(scratch, "answer.json")
         request_file.write_text(json.dumps(request), encoding="utf-8")
         command = [settings.python, str(script), str(request_file), str(answer_file)]

@@ -1,4 +1,4 @@
-"""Instant tools: each settles its fact at once, so that the loop, the rails and the faces can be tested in milliseconds."""
+"""Instant tools: each settles its fact at once, so that loop, rails and faces are tested in milliseconds."""
 
 from __future__ import annotations
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -155,7 +154,7 @@ def test_every_help_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_closed_pipe_is_no_traceback(workdir: Path) -> None:
     """`ftagent tool | head -1` ends quietly."""
-    script = f"{sys.executable} -c 'from ftagent.agent.cli import main; import sys; sys.exit(main())' tool --help | head -c 10"
+    code = "import sys; from ftagent.agent.cli import main; sys.exit(main())"
+    script = f"{sys.executable} -c '{code}' tool --help | head -c 10"
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True)
-    assert "Traceback" not in done.stderr
-    assert signal.SIGPIPE
+    assert done.stdout and "Traceback" not in done.stderr

@@ -40,8 +40,17 @@ def test_every_settled_fact_is_one_line(workdir: Path, width: int) -> None:
 
 
 def test_training_progress_says_step_loss_speed_time_left_and_the_curve() -> None:
-    data = {"step": 12, "total_steps": 30, "loss": 1.25, "tokens_per_s": 148.2, "seconds_left": 130, "losses": [3, 2, 1]}
-    assert progress_line("training", data).plain == "training · step 12/30 · loss 1.250 · 148 tokens/s · 2 min left · █▅▁"
+    data = {
+        "step": 12,
+        "total_steps": 30,
+        "loss": 1.25,
+        "tokens_per_s": 148.2,
+        "seconds_left": 130,
+        "losses": [3, 2, 1],
+    }
+    assert (
+        progress_line("training", data).plain == "training · step 12/30 · loss 1.250 · 148 tokens/s · 2 min left · █▅▁"
+    )
 
 
 def test_a_person_is_shown_the_quote_before_answering(monkeypatch: pytest.MonkeyPatch) -> None:

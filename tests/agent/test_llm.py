@@ -118,7 +118,7 @@ def test_several_calls_in_one_reply_count_as_the_first(workdir: Path) -> None:
             from ftagent.agent.planner import tool_call
 
             message = tool_call("plan_run", {})
-            message.tool_calls = [*message.tool_calls, *tool_call("submit_job", {}).tool_calls]
+            message.tool_calls = [*(message.tool_calls or []), *(tool_call("submit_job", {}).tool_calls or [])]
             return message
 
     planner = RailedPlanner(toolbox, Eager())  # type: ignore[arg-type]

@@ -161,3 +161,9 @@ def test_a_planner_cannot_call_what_is_not_legal(workdir: Path) -> None:
         assert name not in toolbox.legal()
         with pytest.raises(ToolError, match="not legal now"):
             toolbox.call(name, {})
+
+
+def test_an_instruction_that_contradicts_itself_is_a_question_and_no_run(workdir: Path) -> None:
+    with pytest.raises(InputError, match=r"num_train_epochs is stated as 2.0 and as 3.0: which one holds\?"):
+        FineTuneAgent(approve=True).run(REQUEST + ", 2 epochs, 3 epochs")
+    assert list(workdir.iterdir()) == []

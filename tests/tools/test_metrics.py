@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -80,6 +81,20 @@ def test_a_resumed_training_neither_loses_nor_repeats_steps(tmp_path: Path) -> N
     assert [(p.step, p.values[LOSS]) for p in found] == [(1, 1.0), (2, 2.0), (3, 30.0), (4, 40.0)]
 
 
+def test_a_row_without_the_trainers_step_belongs_to_the_step_before_it(tmp_path: Path) -> None:
+    trackio_writes(
+        tmp_path,
+        """
+        trackio.init(project="p", name="run")
+        log(train_loss=1.0, train_global_step=50)
+        log(eval_extra=2.0)
+        trackio.finish()
+        """,
+    )
+    found = read_trackio(tmp_path, "p", "run")
+    assert [(p.step, p.values) for p in found] == [(50, {LOSS: 1.0, "eval/extra": 2.0})]
+
+
 def test_values_that_are_no_finite_numbers_are_none(tmp_path: Path) -> None:
     trackio_writes(
         tmp_path,
@@ -153,6 +168,11 @@ def test_a_later_point_wins_its_step_and_brings_its_time() -> None:
     old, new = points(1.0)[0], Point(step=0, time=START + timedelta(hours=1), values={LOSS: 2.0})
     evaluation = Point(step=0, time=START + timedelta(hours=2), values={EVAL_LOSS: 3.0})
     assert merged([old, new, evaluation]) == [Point(step=0, time=new.time, values={LOSS: 2.0, EVAL_LOSS: 3.0})]
+
+
+def test_a_training_that_begins_anew_voids_what_was_logged_beyond() -> None:
+    anew = [replace(p, time=START + timedelta(hours=1)) for p in points(9.0, 8.0)]
+    assert merged([*points(3.0, 2.0, 1.0), *anew]) == anew
 
 
 def test_the_pace_is_counted_from_the_first_point_to_the_last() -> None:

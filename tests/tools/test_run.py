@@ -8,7 +8,18 @@ from pathlib import Path
 
 import pytest
 from ftagent.tools.errors import UserError
-from ftagent.tools.facts import DatasetReport, Ended, JobIntent, JobReport, Lengths, Note, PreflightReport, Resumed, Script, Spec
+from ftagent.tools.facts import (
+    DatasetReport,
+    Ended,
+    JobIntent,
+    JobReport,
+    Lengths,
+    Note,
+    PreflightReport,
+    Resumed,
+    Script,
+    Spec,
+)
 from ftagent.tools.gates import next_tool
 from ftagent.tools.run import JOURNAL, Run, experiment_name, find_run, list_runs, new_run, open_run, refold
 from ftagent.tools.settings import load_settings

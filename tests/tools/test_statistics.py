@@ -6,10 +6,9 @@ import math
 
 import numpy as np
 import pytest
+from ftagent.tools.statistics import compare, compare_perplexity
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from ftagent.tools.statistics import compare, compare_perplexity
 
 LOSS = st.floats(min_value=0, max_value=20, allow_nan=False, width=32)
 PAIRS = st.lists(st.tuples(LOSS, LOSS), min_size=1, max_size=40)
@@ -85,7 +84,7 @@ def test_what_cannot_be_tested_is_no_evidence(base: list[float], tuned: list[flo
 
 
 @given(PAIRS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_a_comparison_holds_together_and_survives_json(pairs: list[tuple[float, float]]) -> None:
     base, tuned = map(list, zip(*pairs, strict=True))
     found = compare("loss", base, tuned, higher_is_better=False)
@@ -100,7 +99,7 @@ def test_a_comparison_holds_together_and_survives_json(pairs: list[tuple[float, 
 
 
 @given(PAIRS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_the_other_way_round_is_the_opposite_verdict(pairs: list[tuple[float, float]]) -> None:
     base, tuned = map(list, zip(*pairs, strict=True))
     forth = compare("loss", base, tuned, higher_is_better=False)
@@ -113,11 +112,13 @@ def test_the_other_way_round_is_the_opposite_verdict(pairs: list[tuple[float, fl
 def test_equal_models_are_told_apart_no_oftener_than_alpha() -> None:
     generator = np.random.default_rng(3)
     found = []
-    for seed in range(200):
+    for seed in range(100):
         base = generator.normal(3, 0.5, 40)
         tuned = base + generator.normal(0, 0.2, 40)
         found.append(compare("loss", base.tolist(), tuned.tolist(), higher_is_better=False, seed=seed).verdict)
-    assert sum(verdict != "no evidence" for verdict in found) <= 20  # 10 are expected, the 99.9 % quantile is 20
+    assert (
+        sum(verdict != "no evidence" for verdict in found) <= 12
+    )  # 5 are expected, and 13 or more come once in 1,000 tries
 
 
 def test_perplexity_weighs_rows_by_their_tokens() -> None:

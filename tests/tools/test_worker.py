@@ -21,7 +21,12 @@ def scripts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def _run(scripts: Path, code: str, timeout_s: float = 20.0, **options: object) -> dict[str, object]:
     (scripts / "w.py").write_text("import json, sys\nfrom pathlib import Path\n" + code, encoding="utf-8")
     return worker.run_worker(
-        load_settings(), "w.py", {"n": 2}, log=scripts / "w.log", timeout_s=timeout_s, **options  # type: ignore[arg-type]
+        load_settings(),
+        "w.py",
+        {"n": 2},
+        log=scripts / "w.log",
+        timeout_s=timeout_s,
+        **options,  # type: ignore[arg-type]
     )
 
 

@@ -121,16 +121,22 @@ def follow(
             return {"stage": "timed_out", "reason": f"it ran longer than its limit of {state['timeout_s']} s"}
         if stop_requests:
             stop(script, state["grace_s"])
-            return {"stage": "failed", "reason": f"ended from outside by signal {stop_requests[0]}"}
+            return {"stage": "failed", "reason": f"ended from outside by {signal_name(stop_requests[0])}"}
         time.sleep(POLL_S)
     if script.returncode == 0:
         return {"stage": "completed", "reason": ""}
     if script.returncode < 0:
         return {
             "stage": "failed",
-            "reason": f"ended by signal {-script.returncode} ({signal.strsignal(-script.returncode)})",
+            "reason": f"killed by {signal_name(-script.returncode)}",
         }
     return {"stage": "failed", "reason": f"exit code {script.returncode}"}
+
+
+def signal_name(number: int) -> str:
+    """Return a name such as `SIGKILL`."""
+    known = signal.Signals.__members__.values()
+    return next((s.name for s in known if s == number), f"signal {number}")
 
 
 def stop(script: subprocess.Popen[bytes], grace_s: float) -> None:

@@ -1,9 +1,9 @@
 """Prove that a dataset trains: TRL prepares its rows with the real tokenizer and takes one step.
 
 Reads `model`, `loader`, `split`, `functions` (the source of what the training script will use), `holdout`, `filter`,
-`mapping`, `trainer_columns`, `max_length` (null while nobody stated one), `buckets` (lengths to count at), `rows` (how
-many training rows to read at most) and `show`. Answers with `refusal` (`why`, `row`), or with `trl`, `loss_on`,
-`context`, `lengths`, `train_rows`, `at` (counts by bucket), `proven_rows`, `loss`, `warnings` and `examples`.
+`mapping`, `trainer_columns`, `every` (read each n-th training row), `max_length` (null while nobody stated one),
+`buckets` (lengths to count at) and `show`. Answers with `refusal` (`why`, `row`), or with `trl`, `loss_on`, `context`,
+`lengths` and `at` (counts by bucket), `proven_rows` and their `loss`, `warnings` and `examples`.
 
 The model is a two-layer Llama of width 32 with the real vocabulary: what is proven is the data. That the model itself
 trains is proven later by running the script on its twin.
@@ -55,17 +55,18 @@ def main(request: dict[str, Any], scratch: Path) -> dict[str, Any]:
     train, heldout = load(request)
     tokenizer = AutoTokenizer.from_pretrained(request["model"])
     config = AutoConfig.from_pretrained(request["model"]).get_text_config()
+    context = getattr(config, "max_position_embeddings", None)
     loss_on = choose_loss(tokenizer, request["trainer_columns"])
     build = trainer_builder(tokenizer, config, loss_on, scratch)
     try:
-        measured = measure(build, train, heldout, request)
+        measured = measure(build, train, heldout, request, context)
     except Exception as error:  # noqa: BLE001 (whatever TRL raises is the verdict)
         traceback.print_exc()
         return {"refusal": {"why": f"{type(error).__name__}: {error}", "row": first_refused(build, train, heldout)}}
     return measured | {
         "trl": trl.__version__,
         "loss_on": loss_on,
-        "context": getattr(config, "max_position_embeddings", None),
+        "context": context,
         "warnings": sorted(set(warnings.texts)),
     }
 
@@ -76,7 +77,7 @@ def load(request: dict[str, Any]) -> tuple[Dataset, Dataset]:
     exec(request["functions"], functions)
     rows = datasets.load_dataset(**request["loader"], split=request["split"])
     train, heldout = functions[request["holdout"]](rows.add_column(ROW, list(range(len(rows)))))
-    train = train.select(range(0, len(train), math.ceil(len(train) / request["rows"])))
+    train = train.select(range(0, len(train), request["every"]))
     if request["filter"]:
         why_not = functions[request["filter"]]
         train, heldout = (part.filter(lambda row: why_not(row) is None) for part in (train, heldout))
@@ -131,7 +132,7 @@ def trainer_builder(tokenizer: Any, config: Any, loss_on: str, scratch: Path) ->
 
 
 def measure(
-    build: Callable[..., SFTTrainer], train: Dataset, heldout: Dataset, request: dict[str, Any]
+    build: Callable[..., SFTTrainer], train: Dataset, heldout: Dataset, request: dict[str, Any], context: int | None
 ) -> dict[str, Any]:
     """Count the tokens of every prepared row, then train on `PROVEN_ROWS` of them for one step."""
     prepared = build(train, heldout)
@@ -140,9 +141,8 @@ def measure(
     sample = pick_sample(labels, request["max_length"])
     loss = one_step(build(train.select(sample), max_length=request["max_length"])) if sample else None
     return {
-        "train_rows": len(train),
         "lengths": [len(row) for row in labels] + [len(row) for row in prepared.eval_dataset["labels"]],
-        "at": {str(length): count_at(labels, length) for length in request["buckets"]},
+        "at": {str(length): count_at(labels, length) for length in [*request["buckets"], context] if length},
         "proven_rows": len(sample),
         "loss": loss,
         "examples": [
@@ -156,7 +156,8 @@ def pick_sample(labels: list[np.ndarray], max_length: int | None) -> list[int]:
     """Return rows that keep some loss at `max_length`, evenly spaced, without the longest twentieth."""
     usable = [number for number, row in enumerate(labels) if (row[:max_length] != IGNORED).any()]
     usable = sorted(usable, key=lambda number: len(labels[number]))[: math.ceil(len(usable) * 0.95)]
-    return usable[:: max(1, math.ceil(len(usable) / PROVEN_ROWS))]
+    count = min(PROVEN_ROWS, len(usable))
+    return [usable[place * len(usable) // count] for place in range(count)]
 
 
 def count_at(labels: list[np.ndarray], length: int) -> dict[str, int]:

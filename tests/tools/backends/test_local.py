@@ -105,7 +105,7 @@ def test_submits_that_race_start_one_training(prove: Callable[..., Run]) -> None
         jobs = list(pool.map(lambda _: start(run), range(8)))
     assert wait(run, jobs[0]).stage == "completed"
     assert (run.folder / "starts").read_text() == "x"
-    assert set(jobs) == {jobs[0]}
+    assert jobs == [jobs[0]] * 8
 
 
 def test_who_asks_for_the_status_does_not_keep_the_job_from_starting(prove: Callable[..., Run]) -> None:
@@ -136,7 +136,7 @@ def test_a_supervisor_that_comes_late_does_not_train_again(prove: Callable[..., 
     assert BACKEND.status(run, job).stage == "completed"
 
 
-@pytest.mark.parametrize("after_s", [0.0, 0.02, 0.05, 0.1, 0.2])
+@pytest.mark.parametrize("after_s", [0.0, 0.05, 0.15])
 def test_an_agent_that_is_killed_while_it_submits_leaves_one_training(
     prove: Callable[..., Run], after_s: float
 ) -> None:
@@ -249,7 +249,7 @@ def test_a_stop_of_the_supervisor_from_outside_takes_the_script_along(prove: Cal
     script = told_pid(run)
     os.kill(record(run)["pid"], signal.SIGTERM)
     state = wait(run, job)
-    assert (state.stage, state.reason) == ("failed", "ended from outside by signal 15")
+    assert (state.stage, state.reason) == ("failed", "ended from outside by SIGTERM")
     assert is_gone(script)
 
 
@@ -309,9 +309,9 @@ def test_sigkill_near_the_memory_limit_is_out_of_memory(
 ) -> None:
     run = prove("import os; block = bytearray(200 * 2**20); os.kill(os.getpid(), 9)")
     job = start(run)
-    assert wait(run, job).reason == "ended by signal 9 (Killed)"
+    assert wait(run, job).reason == "killed by SIGKILL"
     monkeypatch.setattr(local, "_memory_limit_gib", lambda: 0.25)
-    assert BACKEND.status(run, job).reason == "ended by signal 9 (Killed): out of memory, 0.2 of 0.2 GiB were in use"
+    assert BACKEND.status(run, job).reason == "killed by SIGKILL: out of memory, 0.2 of 0.2 GiB were in use"
 
 
 def test_of_a_progress_bar_the_log_tail_has_the_last_state(prove: Callable[..., Run]) -> None:
