@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..tools.errors import ApprovalNeeded, BudgetExceeded
+from ..tools.errors import ApprovalNeeded
 from ..tools.facts import Approval, Quote
+from ..tools.jobs import hold_to_cap
 from ..tools.run import Run
 
 Decide = Callable[[Quote], bool]
@@ -23,13 +24,7 @@ def approve(run: Run, quote: Quote, decide: Decide | bool | None) -> Approval:
         BudgetExceeded: What is spent and what would be reserved are more than the cap, whoever approves.
         ApprovalNeeded: Nobody was there, or the answer was no.
     """
-    cap = cost_cap(run)
-    worst = run.cost_usd + quote.reserve_usd
-    if cap is not None and worst > cap:
-        raise BudgetExceeded(
-            f"this job could cost ${quote.reserve_usd:.2f} on top of ${run.cost_usd:.2f} spent; the cap is ${cap:.2f}.",
-            hint=f"raise the cap to at least ${worst:.2f} with --max-cost, or ask for less",
-        )
+    hold_to_cap(run, quote)
     if decide is None:
         raise ApprovalNeeded(
             f"the job on `{quote.flavor}` ({words(quote)}) needs an approval, and nobody is here to give it.",
@@ -43,12 +38,6 @@ def approve(run: Run, quote: Quote, decide: Decide | bool | None) -> Approval:
             hint=f"nothing was started; `ftagent resume {run.id}` asks again",
         )
     return Approval(quote=quote, by="person" if getattr(decide, "asks_a_person", False) else "callable")
-
-
-def cost_cap(run: Run) -> float | None:
-    """Return the lower of the settings' cap and the stated budget, in US dollars."""
-    caps = [c for c in (run.settings.max_cost_usd, run.spec.budget_usd if run.spec else None) if c is not None]
-    return min(caps, default=None)
 
 
 def words(quote: Quote) -> str:

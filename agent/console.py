@@ -74,9 +74,13 @@ class RunConsole:
                 self._stop()
                 self.console.print(line, soft_wrap=True)
         elif event.kind == "step":
-            self._step = STEP_WORDS.get(event.data["tool"], event.data["tool"])
+            tool: str = event.data["tool"]
+            self._step = STEP_WORDS.get(tool, tool)
             self._said_at = time.monotonic()
             self._show(Text(self._step + " …", style="dim"))
+        elif event.kind == "alert":
+            self._stop()
+            self.console.print(Text(f"! {event.data['rule']}: {event.data['text']}", style="yellow"), soft_wrap=True)
         elif event.kind == "progress":
             self._show(progress_line(self._step, event.data), now_and_then=True)
 
@@ -189,7 +193,7 @@ def progress_line(step: str, data: dict[str, Any]) -> Text:
             parts.append(f"{duration(data['seconds_left'])} left")
         parts.append(curve(data.get("losses", ())))
     else:
-        parts += [str(data[key])[:LINE_CHARS] for key in ("step", "line") if data.get(key)]
+        parts += [str(data[key])[:LINE_CHARS] for key in ("step", "text") if data.get(key)]
         if data.get("total"):
             parts.append(f"{data.get('done', 0)}/{data['total']}")
     return Text(" · ".join(part for part in parts if part), style="dim")

@@ -10,8 +10,8 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from ..tools.jobs import cost_cap
 from ..tools.skills import load_skills
-from .approval import cost_cap
 from .toolbox import Toolbox, cut
 
 if TYPE_CHECKING:
