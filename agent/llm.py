@@ -23,6 +23,7 @@ from .toolbox import Toolbox
 USELESS_TURNS = 3
 RETRIES = 4
 TIMEOUT_S = 120
+MAX_TOKENS = 2048  # a call and the reasoning before it; a small model that never stops is cut here
 
 
 def make_planner(settings: Settings, toolbox: Toolbox) -> Model:
@@ -54,6 +55,7 @@ def connect(settings: Settings) -> Model:
         retry=False,  # smolagents waits a minute and more; litellm's own retries back off in seconds
         num_retries=RETRIES,
         timeout=TIMEOUT_S,
+        max_tokens=MAX_TOKENS,
         drop_params=True,
         **local,
     )

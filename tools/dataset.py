@@ -7,7 +7,7 @@ import json
 import math
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,14 +20,14 @@ from .sources import NUMBER, Source, load_rows
 from .worker import run_worker
 
 TOOL = "validate_dataset"
+PROVEN_METHODS = ("sft",)
+WORKER_TIMEOUT_S = 3600.0
 
-# What is read of the training rows without `full`, and of the held-out rows: about 8 s of TRL's preparation at 110
-# tokens a row, and about XX s at 19,000 (measured on two cores).
+# What is read without `full`, of the training rows and of the held-out rows each. TRL prepares so much in about 4 s,
+# with 110 tokens a row as with 19,000 (measured on two cores).
 SCANNED_ROWS = 5_000
-SCANNED_CHARACTERS = 4_000_000
+SCANNED_CHARACTERS = 2_000_000
 SHOWN_ROWS = 5
-
-PERCENTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99, "max": 1.0}
 
 # Lengths that `max_length` is chosen from: powers of two and the steps halfway between them.
 BUCKETS = tuple(sorted(base << shift for base in (128, 192) for shift in range(11)))
@@ -37,8 +37,6 @@ HOLDOUT_REASONS = {
     "split_given": "the dataset brings an evaluation split",
     "split_by_seed": "the dataset brings none: a tenth, drawn with a fixed seed",
 }
-PROVEN_METHODS = ("sft",)
-WORKER_TIMEOUT_S = 3600.0
 
 
 def validate_dataset(
@@ -79,42 +77,37 @@ def validate_dataset(
     run.journal.tell("progress", step=f"reading {one_line(ref.id)}")
     source = load_rows(ref, subset or spec.subset, split or spec.split)
     shape = _recognise(source, spec)
-    scan = _scan(source, shape, None if full else _row_limit(source.sample))
-    run.journal.tell("progress", step=f"letting TRL prepare {len(scan.train) + len(scan.heldout)} rows")
-    proof = _prove(run, model, source, shape, scan, stated_length, show)
+    train, heldout = _scan(source, shape, None if full else _row_limit(source.sample))
+    run.journal.tell("progress", step=f"letting TRL prepare {len(train.keys) + len(heldout.keys)} rows")
+    request = _request(source, shape, train, heldout, stated_length)
+    proof = _prove(run, source.id, {**request, "model": model, "show": show})
 
     lengths = sorted(proof["lengths"])
     length = stated_length or choose_max_length(lengths, proof["context"])
-    counts = proof["at"][str(length)]
-    if counts["trained"] == 0:
-        raise InputError(
-            f"at max_length {length} no row of `{one_line(ref.id)}` keeps a token of its answer.",
-            hint=f"the longest row has {lengths[-1]} tokens",
-        )
+    counts = _counts(source, proof, length)
     return DatasetReport(
         verdict="mapped" if shape.mapping else "ready",
         method=spec.method,
         subset=source.subset,
         split=source.split,
-        rows=scan.rows,
+        rows=train.rows + heldout.rows,
         mapping=shape.mapping,
-        filter=_filter(shape, scan),
+        filter=request["filter"],
         trainer_columns=shape.trainer_columns,
-        lengths=Lengths(**{name: percentile(lengths, at) for name, at in PERCENTILES.items()}),
+        lengths=Lengths(
+            **{name: percentile(lengths, int(name[1:])) for name in ("p50", "p95", "p99")}, max=lengths[-1]
+        ),
         max_length=length,
         truncated_share=sum(tokens > length for tokens in lengths) / len(lengths),
-        duplicates=len(scan.duplicates),
+        duplicates=len(_repeated(train, heldout)),
         overlap=None,
-        problems=(*_data_problems(scan), *_token_problems(proof, shape, length)),
-        holdout=Holdout(function=source.holdout, rows=len(scan.heldout), reason=HOLDOUT_REASONS[source.holdout]),
-        train_tokens=round(counts["tokens"] * scan.scale),
-        trained_tokens=round(counts["trained"] * scan.scale),
+        problems=(*_data_problems(train, heldout), *_token_problems(proof, shape, length)),
+        holdout=Holdout(function=source.holdout, rows=heldout.rows, reason=HOLDOUT_REASONS[source.holdout]),
+        train_tokens=round(counts["tokens"] * train.scale),
+        trained_tokens=round(counts["trained"] * train.scale),
         loss_on=proof["loss_on"],
-        proof=(
-            f"SFTTrainer (trl {proof['trl']}) prepared {len(lengths)} rows and took one step on "
-            f"{proof['proven_rows']} of them: loss {proof['loss']:.3g}."
-        ),
-        fingerprint=scan.fingerprint,
+        proof=_proof_in_words(proof),
+        fingerprint="sha256:" + hashlib.sha256(b"".join([*train.keys.values(), *heldout.keys.values()])).hexdigest(),
         seconds=round(time.monotonic() - began, 2),
     )
 
@@ -126,18 +119,18 @@ def choose_max_length(lengths: Sequence[int], context: int | None) -> int:
     others. The longest length sets the memory of the whole training.
 
     Args:
-        lengths: Tokens of each row, in ascending order.
+        lengths: Tokens of each row, in ascending order; two at least.
         context: The most tokens that the model takes, where it says so.
     """
-    others = lengths[: -max(1, len(lengths) // 100)][-1]
+    others = lengths[-1 - max(1, len(lengths) // 100)]
     wanted = lengths[-1] if lengths[-1] <= 2 * others else others
     bucket = next((bucket for bucket in BUCKETS if bucket >= wanted), BUCKETS[-1])
     return min(bucket, context or bucket)
 
 
-def percentile(ascending: Sequence[int], share: float) -> int:
-    """Return the smallest value that at least `share` of all values do not exceed."""
-    return ascending[max(0, math.ceil(share * len(ascending)) - 1)]
+def percentile(ascending: Sequence[int], percent: int) -> int:
+    """Return the smallest of the values that at least `percent` of 100 values do not exceed."""
+    return ascending[math.ceil(percent * len(ascending) / 100) - 1]
 
 
 def _planned(spec: Spec | None) -> tuple[Spec, DatasetRef, str]:
@@ -150,49 +143,27 @@ def _planned(spec: Spec | None) -> tuple[Spec, DatasetRef, str]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scan:
-    """What the rows hold, row numbers counted from 0 in the dataset as it was loaded."""
+class Side:
+    """The training rows or the held-out rows; row numbers count from 0 in the dataset as it was loaded."""
 
-    train: dict[int, bytes]
-    """Number and hash of each usable training row, as it is mapped."""
-    heldout: dict[int, bytes]
+    keys: dict[int, bytes]
+    """Number and hash, as it is mapped, of each row that was read and is usable."""
     unusable: dict[str, list[int]]
     """Reason to row numbers."""
-    every: tuple[int, int]
-    """Only each n-th training and held-out row was looked at."""
+    every: int
+    """Only each n-th row was read."""
     unread: int
-    """Rows that were not looked at."""
 
     @property
     def rows(self) -> int:
         """All rows but those that are known to be unusable."""
-        return len(self.train) + self.unread + len(self.heldout)
+        return len(self.keys) + self.unread
 
     @property
     def scale(self) -> float:
-        """All training rows over those that were looked at."""
-        return 1 + self.unread / (len(self.train) + sum(map(len, self.unusable.values())))
-
-    @property
-    def duplicates(self) -> list[int]:
-        """Rows that were there before, anywhere."""
-        seen: set[bytes] = set()
-        return [number for number, key in self._rows if key in seen or seen.add(key)]
-
-    @property
-    def leaked(self) -> list[int]:
-        """Held-out rows that are among the training rows."""
-        trained = set(self.train.values())
-        return [number for number, key in self.heldout.items() if key in trained]
-
-    @property
-    def fingerprint(self) -> str:
-        """A hash over all mapped rows, in order."""
-        return "sha256:" + hashlib.sha256(b"".join(key for _, key in self._rows)).hexdigest()
-
-    @property
-    def _rows(self) -> list[tuple[int, bytes]]:
-        return [*self.train.items(), *self.heldout.items()]
+        """All rows over those that were read."""
+        read = len(self.keys) + sum(map(len, self.unusable.values()))
+        return (read + self.unread) / read
 
 
 def _recognise(source: Source, spec: Spec) -> Shape:
@@ -214,83 +185,87 @@ def _row_limit(sample: Sequence[Row]) -> int:
     return max(1, min(SCANNED_ROWS, int(SCANNED_CHARACTERS / characters)))
 
 
-def _scan(source: Source, shape: Shape, limit: int | None) -> Scan:
+def _scan(source: Source, shape: Shape, limit: int | None) -> tuple[Side, Side]:
     """Read the rows as training will: hold out, filter, map.
 
     Raises:
         InputError: No training row, or no held-out row, is usable.
     """
-    sides = HOLDOUTS[source.holdout](source.rows.add_column(NUMBER, list(range(len(source.rows)))))
-    every = [math.ceil(len(side) / (limit or len(side))) for side in sides]
-    read = [side.select(range(0, len(side), step)) for side, step in zip(sides, every, strict=True)]
-    unusable: dict[str, list[int]] = defaultdict(list)
-    train, heldout = (dict(_hashes(side, shape, unusable)) for side in read)
-    if not (train and heldout):
-        reasons = ", ".join(f"{reason} ({len(rows)} rows)" for reason, rows in unusable.items())
-        which = "held-out row" if train else "training row" if heldout else "row"
+    numbered = source.rows.add_column(NUMBER, list(range(len(source.rows))))
+    train, heldout = (_read(side, shape, limit) for side in HOLDOUTS[source.holdout](numbered))
+    if not (train.keys and heldout.keys):
+        which = "held-out row" if train.keys else "training row" if heldout.keys else "row"
+        reasons = ", ".join(f"{reason} ({len(rows)} rows)" for reason, rows in _unusable(train, heldout).items())
         raise InputError(
             f"no {which} of `{one_line(source.id)}` can be trained on: {reasons}.",
             hint=f"a row of this shape ({shape.kind}) ends with an answer, and all of its parts are text",
         )
-    unread = sum(map(len, sides)) - sum(map(len, read))
-    return Scan(train=train, heldout=heldout, unusable=dict(unusable), every=every, unread=unread)
+    return train, heldout
 
 
-def _hashes(side: Any, shape: Shape, unusable: dict[str, list[int]]) -> Iterator[tuple[int, bytes]]:
-    """Yield number and hash of every usable row, and note the others."""
+def _read(rows: Any, shape: Shape, limit: int | None) -> Side:
+    every = math.ceil(len(rows) / (limit or len(rows)))
+    read = rows.select(range(0, len(rows), every))
     why_not, mapping = FILTERS[shape.filter or ""], MAPPINGS.get(shape.mapping or "")
-    for row in side:
+    keys: dict[int, bytes] = {}
+    unusable: dict[str, list[int]] = defaultdict(list)
+    for row in read:
         number = row.pop(NUMBER)
         if reason := why_not(row):
             unusable[reason].append(number)
             continue
         mapped = mapping(row) if mapping else {column: row[column] for column in shape.trainer_columns}
-        text = json.dumps(mapped, sort_keys=True, default=str)
-        yield number, hashlib.sha256(text.encode()).digest()
+        keys[number] = hashlib.sha256(json.dumps(mapped, sort_keys=True, default=str).encode()).digest()
+    return Side(keys=keys, unusable=dict(unusable), every=every, unread=len(rows) - len(read))
 
 
-def _filter(shape: Shape, scan: Scan) -> str | None:
-    return shape.filter if scan.unusable or scan.unread else None
+def _unusable(train: Side, heldout: Side) -> dict[str, list[int]]:
+    reasons = [*train.unusable, *(reason for reason in heldout.unusable if reason not in train.unusable)]
+    return {reason: sorted(train.unusable.get(reason, []) + heldout.unusable.get(reason, [])) for reason in reasons}
+
+
+def _repeated(train: Side, heldout: Side) -> list[int]:
+    seen: set[bytes] = set()
+    rows = [*train.keys.items(), *heldout.keys.items()]
+    return sorted(number for number, key in rows if key in seen or seen.add(key))
+
+
+def _filter(shape: Shape, train: Side, heldout: Side) -> str | None:
+    """Name the filter where it has something to do; rows that nobody has read may need it."""
+    return shape.filter if any(side.unusable or side.unread for side in (train, heldout)) else None
 
 
 # --- the proof --------------------------------------------------------------------------------------------------------
 
 
-def _prove(
-    run: Run, model: str, source: Source, shape: Shape, scan: Scan, stated_length: int | None, show: int
-) -> dict[str, Any]:
-    """Let TRL prepare the rows and take a step, in a process of its own.
+def _request(source: Source, shape: Shape, train: Side, heldout: Side, stated_length: int | None) -> dict[str, Any]:
+    """Say how training will read the rows; the worker reads them in the same way."""
+    names = {"holdout": source.holdout, "filter": _filter(shape, train, heldout), "mapping": shape.mapping}
+    return {
+        **names,
+        "functions": "\n\n\n".join(source_of(name) for name in names.values() if name),
+        "loader": source.loader,
+        "split": source.split,
+        "trainer_columns": shape.trainer_columns,
+        "every": [train.every, heldout.every],
+        "max_length": stated_length,
+        "buckets": [*BUCKETS, *([stated_length] if stated_length else [])],
+    }
+
+
+def _prove(run: Run, name: str, request: dict[str, Any]) -> dict[str, Any]:
+    """Let TRL prepare the rows and take a step, in a process of its own; see `templates/prove.py`.
 
     Raises:
         InputError: TRL refuses; the message is its own, with the number of the row.
         ToolError: The worker itself failed.
     """
-    names = [name for name in (source.holdout, _filter(shape, scan), shape.mapping) if name]
     log = run.log(TOOL)
-    proof = run_worker(
-        run.settings,
-        "prove.py",
-        {
-            "model": model,
-            "loader": source.loader,
-            "split": source.split,
-            "functions": "\n\n\n".join(source_of(name) for name in names),
-            "holdout": source.holdout,
-            "filter": _filter(shape, scan),
-            "mapping": shape.mapping,
-            "trainer_columns": shape.trainer_columns,
-            "max_length": stated_length,
-            "buckets": [*BUCKETS, *([stated_length] if stated_length else [])],
-            "every": scan.every,
-            "show": show,
-        },
-        log=log,
-        timeout_s=WORKER_TIMEOUT_S,
-    )
+    proof = run_worker(run.settings, "prove.py", request, log=log, timeout_s=WORKER_TIMEOUT_S)
     if refusal := proof.get("refusal"):
         row = "" if refusal["row"] is None else f" row {refusal['row']}"
         raise InputError(
-            f"`{one_line(source.id)}` cannot train: TRL refuses{row}: {one_line(refusal['why'], 300)}",
+            f"`{one_line(name)}` cannot train: TRL refuses{row}: {one_line(refusal['why'], 300).rstrip('.')}.",
             hint=_way_out(refusal, f"the whole output is in {log}"),
         )
     for example in proof["examples"]:
@@ -298,29 +273,53 @@ def _prove(
     return proof
 
 
+def _counts(source: Source, proof: dict[str, Any], length: int) -> dict[str, int]:
+    counts = proof["at"][str(length)]
+    if counts["trained"] == 0:
+        raise InputError(
+            f"at max_length {length} no row of `{one_line(source.id)}` keeps a token of its answer.",
+            hint=f"the longest row has {max(proof['lengths'])} tokens",
+        )
+    return counts
+
+
+def _proof_in_words(proof: dict[str, Any]) -> str:
+    step, lengths = proof["step"], proof["lengths"]
+    start = f"the first {step['length']} tokens of " if step["length"] < max(lengths) else ""
+    prepared = f"SFTTrainer (trl {proof['trl']}) prepared {len(lengths)} rows"
+    return f"{prepared} and took one step on {start}{step['rows']} of them: loss {step['loss']:.3g}."
+
+
 def _way_out(refusal: dict[str, Any], otherwise: str) -> str:
     if "chat_template is not set" in refusal["why"]:
-        return "take an instruction-tuned model, whose tokenizer has a chat template, or give prompts as plain text"
+        return "take an instruction-tuned model, whose tokenizer has a chat template, or give the rows as plain text"
     return otherwise if refusal["row"] is None else f"mend or remove that row; {otherwise}"
 
 
 # --- what a person should know ----------------------------------------------------------------------------------------
 
 
-def _problem(kind: str, rows: Sequence[int], detail: str) -> list[Problem]:
-    first = tuple(sorted(rows)[:SHOWN_ROWS])
-    return [Problem(kind=kind, count=len(rows), detail=detail, rows=first)] if rows else []
-
-
-def _data_problems(scan: Scan) -> list[Problem]:
-    problems = [
-        *(p for reason, rows in scan.unusable.items() for p in _problem(reason, rows, "These rows are left out.")),
-        *_problem("duplicates", scan.duplicates, "Rows that were there before, word for word."),
-        *_problem("leakage", scan.leaked, "Held-out rows that are trained on too: they flatter the result."),
+def _data_problems(train: Side, heldout: Side) -> list[Problem]:
+    trained = set(train.keys.values())
+    found = [
+        *((reason, rows, "These rows are left out.") for reason, rows in _unusable(train, heldout).items()),
+        ("duplicates", _repeated(train, heldout), "Rows that were there before, word for word."),
+        (
+            "leakage",
+            sorted(number for number, key in heldout.keys.items() if key in trained),
+            "Held-out rows that are trained on too: they flatter the result.",
+        ),
     ]
-    if scan.unread:
-        detail = f"Rows that were not read: all but their number is estimated from {len(scan.train)} training rows."
-        problems.append(Problem(kind="sampled", count=scan.unread, detail=detail))
+    problems = [
+        Problem(kind=kind, count=len(rows), detail=detail, rows=tuple(rows[:SHOWN_ROWS]))
+        for kind, rows, detail in found
+        if rows
+    ]
+    if unread := train.unread + heldout.unread:
+        detail = (
+            f"Rows that were not read: lengths and problems are those of {len(train.keys) + len(heldout.keys)} rows."
+        )
+        problems.append(Problem(kind="sampled", count=unread, detail=detail))
     return problems
 
 
@@ -329,7 +328,7 @@ def _token_problems(proof: dict[str, Any], shape: Shape, length: int) -> list[Pr
     beyond = proof["at"][str(context)]["cut"] if context and length > context else 0
     all_turns = len(proof["lengths"]) if proof["loss_on"] == "all" and "messages" in shape.trainer_columns else 0
     found = [
-        ("cut", counts["cut"], f"Rows longer than max_length {length}: their ends are not trained on."),
+        ("cut", counts["cut"], f"Training rows longer than max_length {length}: their ends are not learned."),
         ("answer cut away", counts["lost"], f"Training rows with nothing to learn in their first {length} tokens."),
         ("beyond the context", beyond, f"Training rows longer than the {context} tokens that the model takes."),
         ("loss on every turn", all_turns, "The chat template cannot tell the answers of a longer chat from the rest."),

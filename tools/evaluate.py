@@ -69,14 +69,16 @@ def _require_enough(rows: int, where: str) -> None:
 
 
 def _measure(run: Run, checkpoint: Checkpoint, asked: Sequence[HeldoutRow]) -> dict[str, Any]:
-    assert run.dataset is not None
+    assert run.script is not None
+    trained_with = {parameter.name: parameter.value for parameter in run.script.parameters}
     request = {
-        "base": str(checkpoint.base),
+        "base": checkpoint.base,
+        "revision": checkpoint.revision,
         "checkpoint": str(checkpoint.folder),
         "is_adapter": checkpoint.is_adapter,
         "rows": str(run.folder / HELDOUT),
-        "loss_on": run.dataset.loss_on,
-        "max_length": run.dataset.max_length,
+        "loss_on": trained_with["loss_on"],
+        "max_length": trained_with["max_length"],
         "questions": [row.prompt for row in asked],
         "max_new_tokens": SAMPLE_TOKENS,
     }

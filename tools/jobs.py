@@ -7,8 +7,8 @@ from .errors import BudgetExceeded, GateClosed
 from .facts import HardwareChoice, Job, JobIntent, JobReport, Quote, Script, Spec
 from .gates import require
 from .monitor import Watch, price_usd_per_hour
-from .report import script_on_disk
 from .run import Run
+from .script import script_is_unchanged
 
 
 def make_quote(run: Run) -> Quote:
@@ -100,7 +100,7 @@ def _settled(run: Run) -> tuple[Spec, HardwareChoice, Script]:
 
 def _hold_to_script(run: Run, script: Script) -> None:
     """Refuse a script that is not, byte by byte, the one that preflight ran."""
-    if script_on_disk(run) != script.sha256:
+    if not script_is_unchanged(run):
         raise GateClosed(
             f"`{run.folder / script.path}` is not the script that preflight proved: it was changed or removed since.",
             hint="call write_script, then preflight",

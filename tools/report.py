@@ -6,7 +6,6 @@ its end belongs to people and is carried over as it is.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from functools import cache
@@ -135,14 +134,6 @@ def advice(run: Run) -> list[str]:
         lines.append("Talk to the model with one of the lines under *Artefacts*.")
     lines.append(f"Share it: the adapter lies in {_link(run, 'checkpoint')}.")
     return lines
-
-
-def script_on_disk(run: Run) -> str | None:
-    """Return the hash of `train.py` as it lies there now, or None where there is none."""
-    if run.script is None or run.journal.folder is None:
-        return None
-    file = run.folder / run.script.path
-    return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else None
 
 
 def cell(value: Any) -> str:

@@ -21,7 +21,7 @@ Row = dict[str, Any]
 
 def messages_to_prompt_completion(row):
     """Split a chat into its last answer and the turns before it, so that only the answer is trained on."""
-    turns = [{"role": turn["role"], "content": turn["content"]} for turn in row["messages"]]
+    turns = [{"role": turn["role"], "content": turn.get("content")} for turn in row["messages"]]
     return {"prompt": turns[:-1], "completion": turns[-1:]}
 
 
@@ -65,7 +65,7 @@ def why_not_chat(row):
     if not isinstance(turns, list) or len(turns) < 2:
         return "no question and answer"
     for turn in turns:
-        if not isinstance(turn, dict) or not turn.get("role"):
+        if not isinstance(turn, dict) or not isinstance(turn.get("role"), str):
             return "turn without a role"
         content = turn.get("content")
         if not isinstance(content, str | None):
@@ -81,11 +81,12 @@ def why_not_conversation(row):
     if not isinstance(turns, list) or len(turns) < 2:
         return "no question and answer"
     for turn in turns:
-        if not isinstance(turn, dict) or not turn.get("from"):
+        if not isinstance(turn, dict) or not isinstance(turn.get("from"), str):
             return "turn without a speaker"
-        if not isinstance(turn.get("value"), str | None):
+        content = turn.get("value")
+        if not isinstance(content, str | None):
             return "content that is not text"
-        if not (turn["value"] or "").strip():
+        if not (content or "").strip():
             return "empty turn"
     return None if turns[-1]["from"] in ("gpt", "assistant") else "no answer at the end"
 
@@ -371,7 +372,9 @@ def _shape(kind: Kind, columns: Sequence[str], rows: Sequence[Row]) -> Shape:
 def _has_single_answers(kind: Kind, rows: Sequence[Row]) -> bool:
     why_not = FILTERS[kind.filter or ""]
     whole = [MAPPINGS[kind.mapping](row) if kind.mapping else row for row in rows if why_not(row) is None]
-    return all(sum(turn["role"] == "assistant" for turn in row["messages"]) == 1 for row in whole)
+    chats = [row["messages"] for row in whole]
+    calls_tools = any(turn.get("tool_calls") for turns in chats for turn in turns)
+    return not calls_tools and all(sum(turn["role"] == "assistant" for turn in turns) == 1 for turns in chats)
 
 
 def _nearly(kind: Kind, columns: Sequence[str], rows: Sequence[Row]) -> Refusal:
@@ -384,7 +387,8 @@ def _nearly(kind: Kind, columns: Sequence[str], rows: Sequence[Row]) -> Refusal:
     name, holds = next((n, h) for n, h in kind.needs.items() if not _mostly(h, n, rows))
     values = [row[name] for row in rows if row[name] is not None]
     return Refusal(
-        missing=f"`{name}` holds {one_line(repr(values[0])) if values else 'nothing'}", nearest=f"each `{name}` should hold {IN_WORDS[holds]}"
+        missing=f"`{name}` holds {one_line(repr(values[0])) if values else 'nothing'}",
+        nearest=f"each `{name}` should hold {IN_WORDS[holds]}",
     )
 
 

@@ -247,9 +247,11 @@ def _not_found(name: str, path: Path, why: str, way_out: str) -> InputError:
 
 def _close(path: Path) -> str:
     """Name the files beside `path` that somebody may have meant."""
-    if not path.parent.is_dir():
+    try:
+        beside = [other.name for other in path.parent.iterdir()]
+    except OSError:
         return ""
-    close = difflib.get_close_matches(path.name, [other.name for other in path.parent.iterdir()])
+    close = difflib.get_close_matches(path.name, beside)
     return f"did you mean {' or '.join(f'`{name}`' for name in close)}?" if close else ""
 
 
@@ -335,7 +337,7 @@ def choose_split(names: Sequence[str]) -> str:
     """
     train = next((name for name in names if name == "train"), None)
     train = train or next((name for name in names if name.startswith("train")), None)
-    if train is None and len(names) > 1:
+    if train is None and len(names) != 1:
         raise InputError(f"none of the splits {', '.join(names)} is a training split.", hint="--split NAME")
     train = train or names[0]
     others = (train.replace("train", word) for word in EVALUATION_SIDES)

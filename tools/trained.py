@@ -25,8 +25,10 @@ class Checkpoint:
     """The trained weights, and the base that they belong to."""
 
     folder: Path
-    base: Path
     is_adapter: bool
+    base: str
+    """A folder, or an id on the Hub, from where transformers loads what its cache does not have."""
+    revision: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,23 +49,20 @@ def find_checkpoint(run: Run) -> Checkpoint:
     """Return the run's checkpoint, if it is one of the promised base model.
 
     Raises:
-        ToolError: There is no checkpoint, the base is not on this machine, or the checkpoint has another base.
+        ToolError: There is no checkpoint, or it has another base.
     """
     assert run.spec is not None and run.spec.model_ref is not None
     ref, folder = run.spec.model_ref, run.folder / CHECKPOINT
-    if ref.path is None or not Path(ref.path, "config.json").exists():
-        raise ToolError(
-            f"the base model `{ref.id}` is not on this machine ({ref.path or 'no folder'}).",
-            hint=f"hf download {ref.id}, then go on with this run",
-        )
-    base, is_adapter = Path(ref.path), (folder / "adapter_config.json").exists()
+    is_adapter = (folder / "adapter_config.json").exists()
     if is_adapter:
         _require_promised_adapter(_read_json(folder / "adapter_config.json"), ref)
     elif (folder / "config.json").exists():
-        _require_same_architecture(_read_json(folder / "config.json"), _read_json(base / "config.json"), ref)
+        _require_same_architecture(_read_json(folder / "config.json"), _read_json(_base_config(ref)), ref)
     else:
         raise ToolError(f"`{folder}` holds neither an adapter nor a model.", hint="train again: call submit_job")
-    return Checkpoint(folder=folder, base=base, is_adapter=is_adapter)
+    return Checkpoint(
+        folder=folder, is_adapter=is_adapter, base=ref.path or ref.id, revision=None if ref.path else ref.revision
+    )
 
 
 def _require_promised_adapter(config: dict[str, Any], ref: ModelRef) -> None:
@@ -83,6 +82,18 @@ def _require_same_architecture(tuned: dict[str, Any], base: dict[str, Any], ref:
                 f"the model in {CHECKPOINT}/ has {key} {tuned.get(key)}, and `{ref.id}` has {base.get(key)}.",
                 hint="train again: call write_script, preflight and submit_job",
             )
+
+
+def _base_config(ref: ModelRef) -> Path:
+    """Return the base's `config.json`, which the training has left in the Hub's cache if it came from there."""
+    if ref.path is not None:
+        return Path(ref.path, "config.json")
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return Path(hf_hub_download(ref.id, "config.json", revision=ref.revision))
+    except OSError as error:
+        raise ToolError(f"the config of the base model `{ref.id}` cannot be read: {error}") from error
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -1,9 +1,10 @@
 """Measure a base model and its fine-tuned twin on the same held-out rows: loss of each row, and a few answers.
 
-Reads `{"base", "checkpoint", "is_adapter", "rows", "loss_on", "max_length", "questions", "max_new_tokens"}`. Answers
-with `items` (`row`, `tokens`, and `base_loss` and `tuned_loss` in nats per token), `base_answers`, `tuned_answers`,
-`device`, `dtype` and `transformers`. Rows are tokenised, masked and cut as `SFTTrainer` does it, and both models see
-the same tokens. A row of which the cut leaves nothing to predict is left out, as in training.
+Reads `base`, its `revision`, `checkpoint`, `is_adapter`, `rows` (a file), `loss_on`, `max_length`, `questions` and
+`max_new_tokens`. Answers with `items` (`row`, `tokens`, and `base_loss` and `tuned_loss` in nats per token),
+`base_answers`, `tuned_answers`, `device`, `dtype` and `transformers`. Rows are tokenised, masked and cut as
+`SFTTrainer` does it, and both models see the same tokens. A row of which the cut leaves nothing to predict is left
+out, as in training.
 """
 
 import json
@@ -165,15 +166,16 @@ def pick_device() -> tuple[str, torch.dtype]:
     return "cuda", torch.bfloat16 if torch.cuda.get_device_capability() >= (8, 0) else torch.float16
 
 
-def load(folder: str, device: str, dtype: torch.dtype):
+def load(name: str, revision: str | None, device: str, dtype: torch.dtype):
     """Load a whole model for reading."""
-    return AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).to(device).eval()
+    return AutoModelForCausalLM.from_pretrained(name, revision=revision, dtype=dtype).to(device).eval()
 
 
 def load_tokenizer(request: dict):
-    """Load the tokenizer that training used, or the base's where the checkpoint has none; padding goes left."""
+    """Load the tokenizer that training saved, or the base's where the checkpoint has none; padding goes left."""
     has_own = any(Path(request["checkpoint"]).glob("tokenizer*"))
-    tokenizer = AutoTokenizer.from_pretrained(request["checkpoint"] if has_own else request["base"])
+    name, revision = (request["checkpoint"], None) if has_own else (request["base"], request["revision"])
+    tokenizer = AutoTokenizer.from_pretrained(name, revision=revision)
     tokenizer.padding_side = "left"
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
     return tokenizer
@@ -182,9 +184,10 @@ def load_tokenizer(request: dict):
 def tuned_model(base, request: dict, device: str, dtype: torch.dtype):
     """Return the fine-tuned model: the adapter on the loaded base, or the checkpoint in the base's place."""
     if not request["is_adapter"]:
-        return load(request["checkpoint"], device, dtype)
+        return load(request["checkpoint"], None, device, dtype)
     tuned = PeftModel.from_pretrained(base, request["checkpoint"]).eval()
-    # Merged weights run a third faster. In half precision the merge itself would round the adapter away.
+    # Merged, 2048 tokens take 1.9 s instead of 3.3 s (SmolLM2-135M, r=16, two cores), and no logit moves by more than
+    # 1e-4. In half precision the merge itself would round the adapter away.
     return tuned.merge_and_unload() if dtype == torch.float32 else tuned
 
 
@@ -207,7 +210,7 @@ def main(request: dict) -> dict:
 
     items = {row.number: {"row": row.number, "tokens": row.trained} for row in rows}
     answered = {}
-    model = load(request["base"], device, dtype)
+    model = load(request["base"], request["revision"], device, dtype)
     for name in ("base", "tuned"):
         if name == "tuned":
             model = tuned_model(model, request, device, dtype)

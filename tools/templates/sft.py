@@ -70,6 +70,7 @@ PACKING = False
 SEED = 42
 LOGGING_STEPS = 1
 EVAL_STEPS = 0.5
+EVAL_ROWS = 24
 
 # A rehearsal on a small model sets these; nothing else in the environment changes what is trained.
 model = os.environ.get("FTAGENT_MODEL", MODEL)
@@ -77,6 +78,7 @@ home = Path(os.environ.get("FTAGENT_OUTPUT", Path(__file__).resolve().parent))
 max_steps = int(os.environ.get("FTAGENT_MAX_STEPS", MAX_STEPS))
 max_rows = int(os.environ.get("FTAGENT_ROWS", sys.maxsize))
 
+PACKAGES = ("accelerate", "datasets", "peft", "torch", "trackio", "transformers", "trl")
 checkpoint = home / "checkpoint"
 on_gpu = torch.cuda.is_available()
 
@@ -110,9 +112,14 @@ def prepare(rows: Dataset) -> Dataset:
     return rows.map(mapping, remove_columns=[name for name in rows.column_names if name not in COLUMNS])
 
 
+def some_of(rows: Dataset) -> Dataset | None:
+    """Return the held-out rows to evaluate on while training goes on, spread evenly; None where none is held out."""
+    return rows.select(range(0, len(rows), math.ceil(len(rows) / EVAL_ROWS))) if len(rows) else None
+
+
 def write_rows(rows: Dataset, path: Path) -> str:
     """Write one JSON object a line, and return the SHA-256 of the file."""
-    content = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
+    content = "".join(json.dumps(row) + "\n" for row in rows).encode()
     path.write_bytes(content)
     return hashlib.sha256(content).hexdigest()
 
@@ -124,17 +131,15 @@ class Watch(TrainerCallback):
     """Notes where this attempt starts, and ends it when the loss is no number: all after that would be NaN too."""
 
     def on_train_begin(self, args, state, control, **kwargs):
-        self.started, self.first_step, self.tokens_before = time.monotonic(), state.global_step, tokens_seen(state)
+        self.started = time.monotonic()
+        self.first_step = state.global_step
+        self.tokens_before = state.num_input_tokens_seen
 
     def on_log(self, args, state, control, logs=None, **kwargs):
         for name in ("loss", "eval_loss"):
             if not math.isfinite(logs.get(name, 0.0)):
                 print(f"{name} is {logs[name]} at step {state.global_step}: training ends here", file=sys.stderr)
                 sys.exit(3)
-
-
-def tokens_seen(state) -> int:
-    return state.num_input_tokens_seen
 
 
 def last_whole_checkpoint() -> Path | None:
@@ -254,7 +259,7 @@ if __name__ == "__main__":
         model,
         args=config(evaluates=len(heldout) > 0),
         train_dataset=train,
-        eval_dataset=heldout if len(heldout) else None,
+        eval_dataset=some_of(heldout),
         processing_class=tokenizer,
         peft_config=lora(),
         quantization_config=quantization(),
@@ -264,7 +269,7 @@ if __name__ == "__main__":
     trained_tokens = sum(label != -100 for labels in rows["labels"] for label in labels)
     print(f"{len(rows)} rows to train on with {trained_tokens} trained tokens, {len(heldout)} rows held out")
     if not trained_tokens:
-        sys.exit("no token would be trained: every label is masked (-100)")
+        sys.exit("every label is masked (-100), nothing would be learned: check the mapping and MAX_LENGTH")
 
     # --- train, save
     trainer.train(resume_from_checkpoint=last_whole_checkpoint())
@@ -283,10 +288,10 @@ if __name__ == "__main__":
         "steps": state.global_step,
         "epochs": state.epoch,
         "resumed_from": watch.first_step or None,
-        "tokens": tokens_seen(state),
+        "tokens": state.num_input_tokens_seen,
         "trained_tokens": round(trained_tokens * state.epoch),
         "seconds": seconds,
-        "tokens_per_s": (tokens_seen(state) - watch.tokens_before) / seconds,
+        "tokens_per_s": (state.num_input_tokens_seen - watch.tokens_before) / seconds,
         "peak_memory_gib": peak_memory_gib(),
         "trainable_parameters": trainer.model.num_parameters(only_trainable=True),
         "train_rows": len(rows),
@@ -294,9 +299,7 @@ if __name__ == "__main__":
         "heldout_sha256": heldout_sha256,
         "best_checkpoint": state.best_model_checkpoint and Path(state.best_model_checkpoint).name,
         "device": torch.cuda.get_device_name() if on_gpu else f"cpu, {torch.get_num_threads()} threads",
-        "versions": {
-            name: version(name) for name in ("torch", "transformers", "trl", "peft", "datasets", "accelerate", "trackio")
-        },
+        "versions": {name: version(name) for name in PACKAGES},
     }
     (home / "result.json").write_text(json.dumps(result, indent=2), encoding="utf-8")
     print(f"done: {result['steps']} steps, held-out loss {result['eval_loss']}, {seconds:.0f} s")

@@ -1,0 +1,249 @@
+"""The verdict on a dataset is TRL's own: these tests run its real preparation and one real step."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ftagent.tools.dataset import choose_max_length, percentile, validate_dataset
+from ftagent.tools.errors import InputError, ToolError
+from ftagent.tools.facts import DatasetReport, Method, ModelRef, Overrides, Spec
+from ftagent.tools.run import Event, Run, new_run
+from ftagent.tools.settings import Settings
+from ftagent.tools.sources import resolve_dataset
+
+DOCSTRINGS = Path(__file__).parents[2] / "examples" / "docstrings.jsonl"
+
+CHATML = (
+    "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\\n' + m['content'] + '<|im_end|>\\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+)
+MARKED = CHATML.replace("m['content'] + '<|im_end|>\\n' }}", "'' }}").replace(
+    "{% endfor %}",
+    "{% if m['role'] == 'assistant' %}{% generation %}{{ m['content'] + '<|im_end|>' }}{% endgeneration %}"
+    "{% else %}{{ m['content'] + '<|im_end|>' }}{% endif %}{{ '\\n' }}{% endfor %}",
+    1,
+)
+STRICT = (
+    "{% for m in messages %}{% if (m['role'] == 'user') != (loop.index0 % 2 == 0) %}"
+    "{{ raise_exception('Conversation roles must alternate') }}{% endif %}{% endfor %}" + CHATML
+)
+
+
+def chat(number: int, turns: int = 2) -> dict[str, Any]:
+    roles = ("user", "assistant") * (turns // 2)
+    return {"messages": [{"role": role, "content": f"{role} says {number}"} for role in roles]}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a byte-level tokenizer and the config of a Llama with a context of 512 tokens."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+    folder = tmp_path_factory.mktemp("model")
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(models.BPE({byte: number for number, byte in enumerate(alphabet)}, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens(["<|im_start|>", "<|im_end|>"])
+    tokenizer.save(str(folder / "tokenizer.json"))
+    config = {"model_type": "llama", "vocab_size": tokenizer.get_vocab_size(), "max_position_embeddings": 512}
+    tokens = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "<|im_end|>", "pad_token": "<|im_end|>"}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "tokenizer_config.json").write_text(json.dumps(tokens))
+    return folder
+
+
+class Bench:
+    """Validates rows against the model, with a chat template of the test's choice."""
+
+    def __init__(self, folder: Path, model: Path) -> None:
+        self.folder = folder
+        self.model = model
+        self.told: list[Event] = []
+
+    def run(self, data: Path | Sequence[dict[str, Any]], method: Method = "sft", **stated: Any) -> Run:
+        if not isinstance(data, Path):
+            rows, data = data, self.folder / "rows.jsonl"
+            data.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        spec = Spec(
+            request="test",
+            model="tiny",
+            dataset=str(data),
+            method=method,
+            overrides=Overrides(**stated),
+            dataset_ref=resolve_dataset(str(data), Settings()),
+            model_ref=ModelRef(id="tiny", source="folder", path=str(self.model), revision="sha256:0"),
+        )
+        run = new_run(Settings(workdir=self.folder)).record(spec)
+        run.journal.listeners.append(self.told.append)
+        return run
+
+    def template(self, text: str | None) -> None:
+        file = self.model / "chat_template.jinja"
+        if text is None:
+            file.unlink(missing_ok=True)
+        else:
+            file.write_text(text, encoding="utf-8")
+
+    def report(self, data: Path | Sequence[dict[str, Any]], **options: Any) -> DatasetReport:
+        return validate_dataset(self.run(data), **options)
+
+
+@pytest.fixture
+def bench(tmp_path: Path, model: Path) -> Bench:
+    bench = Bench(tmp_path, model)
+    bench.template(CHATML)
+    return bench
+
+
+# --- with TRL ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_demo_trains_on_its_answers_alone_and_keeps_its_own_hold_out(bench: Bench) -> None:
+    report = bench.report(DOCSTRINGS, show=2)
+    assert (report.verdict, report.mapping) == ("mapped", "messages_to_prompt_completion")
+    assert report.trainer_columns == ("prompt", "completion")
+    assert report.rows == 300 and report.filter is None
+    assert report.holdout is not None
+    assert (report.holdout.function, report.holdout.rows) == ("split_by_column", 60)
+    assert report.lengths.p50 <= report.lengths.p95 <= report.lengths.p99 <= report.lengths.max <= report.max_length
+    assert report.truncated_share == 0 and report.duplicates == 0 and report.problems == ()
+    assert report.loss_on == "completion"
+    assert "prepared 300 rows and took one step on" in report.proof
+
+    # The tokenizer has one token a byte: what carries loss is each answer, the end of its turn and a newline.
+    rows = [json.loads(line) for line in DOCSTRINGS.read_text(encoding="utf-8").splitlines()]
+    answers = [row["messages"][1]["content"] for row in rows if row["split"] == "train"]
+    assert report.trained_tokens == sum(len(answer) + 2 for answer in answers)
+    shown = [event.data for event in bench.told if event.kind == "example"]
+    assert [example["row"] for example in shown] == [0, 1]
+    assert [text for text, trained in shown[0]["segments"] if trained] == [answers[0] + "<|im_end|>\n"]
+
+
+def test_unusable_rows_are_left_out_with_their_reasons_and_the_rest_trains(bench: Bench) -> None:
+    rows = [chat(number) for number in range(30)]
+    rows[5]["messages"][1]["content"] = None
+    rows[7]["messages"][1]["content"] = 42
+    rows[9] = {"messages": None}
+    rows[11] = {"messages": "hello"}
+    rows[13]["messages"][1]["content"] = "word " * 200
+    rows[20:26] = [chat(1)] * 6
+    report = bench.report(rows)
+    problems = {problem.kind: problem.rows for problem in report.problems}
+    assert problems["empty turn"] == (5,)
+    assert problems["content that is not text"] == (7,)
+    assert problems["no question and answer"] == (9, 11)
+    assert report.rows == 26 and report.filter == "why_not_chat"
+    assert report.duplicates == 6
+    assert report.max_length == 128 and problems["cut"] == ()
+    assert report.truncated_share == pytest.approx(1 / 26)
+
+
+def test_a_longer_chat_is_trained_on_its_answers_where_the_template_marks_them(bench: Bench) -> None:
+    rows = [chat(number, turns=4) for number in range(10)]
+    bench.template(MARKED)
+    report = validate_dataset(bench.run(rows, max_length=4000))
+    assert (report.verdict, report.mapping, report.loss_on) == ("ready", None, "assistant")
+    assert 0 < report.trained_tokens < report.train_tokens
+    assert report.max_length == 4000  # stated
+
+
+@pytest.mark.slow
+def test_a_longer_chat_without_marks_is_trained_on_whole_and_the_report_says_so(bench: Bench) -> None:
+    report = bench.report([chat(number, turns=4) for number in range(10)])
+    assert report.loss_on == "all" and report.trained_tokens == report.train_tokens
+    assert [problem.kind for problem in report.problems] == ["loss on every turn"]
+
+
+def test_a_row_that_trl_cannot_prepare_is_named(bench: Bench) -> None:
+    rows = [chat(number) for number in range(20)]
+    rows[17]["messages"].insert(0, {"role": "user", "content": "twice"})
+    bench.template(STRICT)
+    with pytest.raises(InputError, match="TRL refuses row 17: TemplateError: Conversation roles must alternate"):
+        bench.report(rows)
+
+
+@pytest.mark.slow
+def test_a_chat_for_a_model_without_a_chat_template_is_refused_with_the_way_out(bench: Bench) -> None:
+    bench.template(None)
+    with pytest.raises(InputError) as caught:
+        bench.report([chat(number) for number in range(9)])
+    assert "instruction-tuned model" in caught.value.hint
+
+
+@pytest.mark.slow
+def test_a_length_that_leaves_no_answer_is_refused(bench: Bench) -> None:
+    with pytest.raises(InputError, match="at max_length 4 no row"):
+        bench.report([chat(number) for number in range(9)], max_length=4)
+
+
+@pytest.mark.slow
+def test_many_rows_are_sampled_and_their_tokens_estimated(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ftagent.tools.dataset.SCANNED_ROWS", 100)
+    rows = [chat(1000 + number) for number in range(1000)]
+    sampled, whole = bench.report(rows), bench.report(rows, full=True)
+    assert sampled.rows == whole.rows == 1000
+    assert sampled.train_tokens == whole.train_tokens
+    assert sampled.filter == "why_not_chat" and whole.filter is None
+    assert [problem.kind for problem in sampled.problems] == ["sampled"]
+
+
+# --- before TRL is asked ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("rows", "method", "words"),
+    [
+        ([{"a": 1}] * 9, "sft", "cannot train with sft: sft needs `messages`, or"),
+        ([{"chosen": "yes", "rejected": "no"}] * 9, "sft", "hint: its `chosen`, `rejected` would do for dpo or reward"),
+        ([chat(1)] * 9, "dpo", "cannot train with dpo: dpo needs `chosen` and `rejected`"),
+        ([chat(1)], "sft", "has too few rows: 1"),
+        ([{"messages": chat(1)["messages"][:1] * 2}] * 9, "sft", "can be trained on: no answer at the end (9 rows)"),
+        ([{"messages": [{"role": "user", "content": 7}] * 2}] * 9, "sft", "content that is not text (9 rows)"),
+        ([{"{{ 7 * 7 }}\n'\"": "hello"}] * 9, "sft", "rename `{{ 7 * 7 }} '\"` to `text`"),
+    ],
+)
+def test_data_that_cannot_train_is_refused_in_one_line(
+    bench: Bench, rows: list[dict[str, Any]], method: Method, words: str
+) -> None:
+    with pytest.raises(InputError) as caught:
+        validate_dataset(bench.run(rows, method))
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value) and caught.value.hint
+
+
+def test_a_method_without_a_proof_says_which_have_one(bench: Bench) -> None:
+    with pytest.raises(ToolError, match="cannot be proven yet"):
+        validate_dataset(bench.run([{"chosen": "yes", "rejected": "no"}] * 9, "dpo"))
+
+
+def test_a_length_below_one_is_refused(bench: Bench) -> None:
+    with pytest.raises(InputError, match="max_length 0"):
+        bench.report([chat(number) for number in range(9)], max_length=0)
+
+
+# --- lengths ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("lengths", "context", "chosen"),
+    [
+        ([10, 20], None, 128),
+        ([100] * 9 + [129], 2048, 192),
+        ([100] * 50 + [60_000], 8192, 128),  # an outlier is cut
+        ([100] * 50 + [60_000] * 5, 131_072, 65_536),  # a tenth of the rows is not
+        ([20_000] * 50, 8192, 8192),
+        ([20_000] * 50, None, 24_576),
+    ],
+)
+def test_max_length_holds_the_rows_but_for_outliers(lengths: list[int], context: int | None, chosen: int) -> None:
+    assert choose_max_length(sorted(lengths), context) == chosen
+
+
+def test_a_percentile_is_one_of_the_values() -> None:
+    assert [percentile(range(1, 101), p) for p in (50, 95, 99)] == [50, 95, 99]
+    assert percentile([7], 50) == 7

@@ -1,0 +1,154 @@
+"""llama.cpp serves as long as somebody asks, and says why when it cannot."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from ftagent.tools.errors import InputError, ToolError
+from ftagent.tools.llama_cpp import ask, ask_tokenizer, convert, known_quantisation, quantise, serve, serve_lines
+from ftagent.tools.settings import Settings
+
+from .taught import Taught, taught
+
+__all__ = ["taught"]
+
+SETTINGS = Settings(python=sys.executable)
+QUESTION = [{"role": "user", "content": "What is 7 plus 7?"}]
+
+
+@pytest.fixture(scope="module")
+def gguf(taught: Taught, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The taught base model, converted."""
+    folder = tmp_path_factory.mktemp("gguf")
+    convert(SETTINGS, taught.base, folder / "base.gguf", "F16", log=folder / "convert.log")
+    return folder / "base.gguf"
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url + "/health", timeout=2):
+            return True
+    except urllib.error.URLError:
+        return False
+
+
+def test_a_served_model_answers_chats_and_plain_text(gguf: Path, taught: Taught, tmp_path: Path) -> None:
+    with serve(SETTINGS, gguf, log=tmp_path / "serve.log", slots=2) as url:
+        chat, text = ask(url, QUESTION, max_tokens=12), ask(url, "It is", max_tokens=5)
+        tokenizer = ask_tokenizer(url)
+        assert _answers(url)
+    assert not _answers(url)
+    assert chat.text.startswith("It is")
+    assert not chat.stopped
+    assert chat.tokens_per_s and chat.tokens_per_s > 0
+    assert text.text
+    assert tokenizer.chat_template == (taught.base / "chat_template.jinja").read_text(encoding="utf-8")
+    assert tokenizer.eos_token == "<|im_end|>"
+
+
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt, ValueError])
+def test_no_server_stays_behind_an_exception(interruption: type[BaseException], gguf: Path, tmp_path: Path) -> None:
+    urls: list[str] = []
+    with pytest.raises(interruption), serve(SETTINGS, gguf, log=tmp_path / "serve.log") as url:
+        urls.append(url)
+        raise interruption
+    assert not _answers(urls[0])
+
+
+def test_no_server_stays_behind_a_killed_process(
+    gguf: Path, tmp_path: Path, until: Callable[[Callable[[], object]], None]
+) -> None:
+    code = f"""
+import time
+from pathlib import Path
+from ftagent.tools.llama_cpp import serve
+from ftagent.tools.settings import Settings
+with serve(Settings(), Path({str(gguf)!r}), log=Path({str(tmp_path / "serve.log")!r})) as url:
+    print(url, flush=True)
+    time.sleep(60)
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        url = process.stdout.readline().strip()
+        assert _answers(url)
+        process.send_signal(signal.SIGKILL)
+    until(lambda: not _answers(url))
+
+
+def test_a_prompt_longer_than_the_context_is_a_tool_error(gguf: Path, tmp_path: Path) -> None:
+    long = [{"role": "user", "content": "What is 7 plus 7? " * 100}]
+    with serve(SETTINGS, gguf, log=tmp_path / "serve.log", context=256) as url:
+        with pytest.raises(ToolError, match="/v1/chat/completions with 400: .*context"):
+            ask(url, long, max_tokens=5)
+        assert ask(url, QUESTION, max_tokens=5).text
+
+
+def test_a_file_that_is_no_gguf_is_refused_with_the_reason(tmp_path: Path) -> None:
+    (tmp_path / "broken.gguf").write_bytes(b"GGUF" + b"\0" * 100)
+    with (
+        pytest.raises(ToolError, match=r"could not serve `broken\.gguf`: .*\w"),
+        serve(SETTINGS, tmp_path / "broken.gguf", log=tmp_path / "serve.log"),
+    ):
+        pass
+
+
+def test_a_server_that_does_not_load_in_time_is_ended(gguf: Path, tmp_path: Path) -> None:
+    started = time.monotonic()
+    with (
+        pytest.raises(ToolError, match="did not load `base.gguf` within 0 s"),
+        serve(SETTINGS, gguf, log=tmp_path / "serve.log", timeout_s=0.01),
+    ):
+        pass
+    assert time.monotonic() - started < 10
+
+
+@pytest.mark.parametrize(("quantisation", "file_type"), [("Q4_K_M", 15), ("Q5_K_M", 17), ("Q6_K", 18)])
+def test_the_quantiser_writes_what_it_was_asked_for(
+    quantisation: str, file_type: int, gguf: Path, tmp_path: Path
+) -> None:
+    from gguf import GGUFReader
+
+    out = tmp_path / "out.gguf"
+    quantise(SETTINGS, gguf, out, quantisation, log=tmp_path / "quantise.log")
+    field = GGUFReader(out).get_field("general.file_type")
+    assert field is not None and field.contents() == file_type
+    assert out.stat().st_size < gguf.stat().st_size
+
+
+def test_an_unknown_architecture_is_a_tool_error(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"architectures": ["NobodysModel"]}', encoding="utf-8")
+    with pytest.raises(ToolError, match="NobodysModel is not supported"):
+        convert(SETTINGS, tmp_path, tmp_path / "out.gguf", "F16", log=tmp_path / "convert.log")
+
+
+def test_a_converter_from_a_checkout_is_preferred(tmp_path: Path) -> None:
+    checkout = tmp_path / "llama.cpp"
+    checkout.mkdir()
+    (checkout / "convert_hf_to_gguf.py").write_text(
+        "import sys, pathlib\npathlib.Path(sys.argv[4]).write_text(' '.join(sys.argv[1:3]))\n", encoding="utf-8"
+    )
+    settings = SETTINGS.model_copy(update={"llama_cpp": checkout})
+    convert(settings, tmp_path, tmp_path / "out.gguf", "Q8_0", log=tmp_path / "convert.log")
+    assert (tmp_path / "out.gguf").read_text(encoding="utf-8") == "--outtype q8_0"
+
+
+def test_quantisations_are_known_by_any_spelling_and_others_are_refused() -> None:
+    assert known_quantisation("q4_k_m") == known_quantisation("Q4_K") == "Q4_K_M"
+    with pytest.raises(InputError, match="`IQ2_XS` is no quantisation that can be made here.* Q4_K_M"):
+        known_quantisation("IQ2_XS")
+
+
+def test_the_lines_for_people_survive_spaces_in_paths() -> None:
+    lines = serve_lines(Path("my models/Tiny-Q4_K_M.gguf"))
+    assert lines == [
+        "llama-server -m 'my models/Tiny-Q4_K_M.gguf' --jinja",
+        "ollama create tiny-q4_k_m -f 'my models/Tiny-Q4_K_M.Modelfile' && ollama run tiny-q4_k_m",
+    ]

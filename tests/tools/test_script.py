@@ -1,0 +1,241 @@
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ftagent.tools.errors import GateClosed, InputError, ToolError
+from ftagent.tools.facts import DatasetRef, Holdout, ModelRef, Range
+from ftagent.tools.run import Run
+from ftagent.tools.script import literal, render, script_is_unchanged, write_script
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from .scripted import settled_run
+
+CONSTANTS = {
+    node.targets[0].id
+    for node in ast.parse((files("ftagent.tools.templates") / "sft.py").read_text(encoding="utf-8")).body
+    if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id.isupper()
+}
+
+HOSTILE = (
+    '"; import os; os.system("id") #',
+    "'''\n\"\"\"\nimport os\n",
+    "a\\",
+    "{MODEL}",
+    "# noqa: E501 \r\n\x0c\x00\u2028\ud800",
+    "/a folder/" + "long name 'quoted' " * 20,
+    "模型" * 80,
+)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return settled_run(tmp_path)
+
+
+def text_of(run: Run) -> str:
+    return (run.folder / "train.py").read_text(encoding="utf-8")
+
+
+def value_of(text: str, name: str) -> Any:
+    """Return what a constant of the script means to Python."""
+    assigned = [n for n in ast.parse(text).body if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == name]
+    return ast.literal_eval(assigned[0].value)
+
+
+def parameter(run: Run, name: str, **arguments: Any) -> tuple[Any, str]:
+    found = next(p for p in write_script(run, **arguments).parameters if p.name == name)
+    return found.value, found.origin
+
+
+def skeleton(text: str) -> str:
+    """Return the syntax tree with the constants emptied and the data functions taken out."""
+    before, _, rest = text.partition("# <functions>\n")
+    tree = ast.parse(before + rest.partition("# </functions>\n")[2])
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in CONSTANTS:
+            node.value = ast.Constant(0)
+    return ast.dump(tree)
+
+
+def hostile_run(run: Run, text: str) -> Run:
+    """Put `text` wherever a name of the person's ends up in the script."""
+    assert run.spec is not None and run.dataset is not None
+    loader = {"path": text, "data_files": {text: [text, text]}, "limit": 3, "header": None, "strict": True}
+    spec = run.spec.model_copy(
+        update={
+            "model": text,
+            "model_ref": ModelRef(id=text, source="hub", path=None, revision=text),
+            "dataset_ref": DatasetRef(id=text, source="hub", revision=text, loader=loader),
+        }
+    )
+    dataset = run.dataset.model_copy(update={"split": text, "trainer_columns": (text, text)})
+    return run.model_copy(update={"spec": spec, "dataset": dataset})
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return settled_run(tmp_path_factory.mktemp("shared"))
+
+
+@settings(max_examples=50, deadline=None)
+@given(text=st.one_of(st.sampled_from(HOSTILE), st.text(max_size=200)))
+def test_hostile_names_change_nothing_but_literals(shared: Run, text: str) -> None:
+    template = (files("ftagent.tools.templates") / "sft.py").read_text(encoding="utf-8")
+    write_script(hostile_run(shared, text))
+    written = text_of(shared)
+    compile(written, "train.py", "exec")
+    assert skeleton(written) == skeleton(template)
+    assert value_of(written, "MODEL") == value_of(written, "SPLIT") == text
+    assert value_of(written, "LOADER")["data_files"] == {text: [text, text]}
+
+
+@pytest.mark.parametrize("name", [None, *HOSTILE], ids=lambda name: ascii(name)[:20])
+def test_the_script_passes_our_own_lint(run: Run, name: str | None) -> None:
+    write_script(run if name is None else hostile_run(run, name))
+    command = [sys.executable, "-m", "ruff", "check", "--no-cache", "--stdin-filename", "tools/templates/train.py", "-"]
+    root = Path(__file__).parents[2]
+    done = subprocess.run(command, input=text_of(run), cwd=root, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_same_inputs_give_the_same_bytes(run: Run) -> None:
+    first, text = write_script(run), text_of(run)
+    assert write_script(run) == first
+    assert text_of(run) == text
+
+
+def test_every_parameter_stands_in_the_script_as_it_is_reported(run: Run) -> None:
+    script = write_script(run, overrides={"seed": 7})
+    assert {p.name: p.value for p in script.parameters} == {
+        p.name: value_of(text_of(run), p.name.upper()) for p in script.parameters
+    }
+
+
+def test_what_was_stated_wins_over_every_rule(tmp_path: Path) -> None:
+    stated = {"learning_rate": 1e-5, "num_train_epochs": 3.0, "r": 4, "max_steps": 12}
+    run = settled_run(tmp_path, overrides=stated)
+    assert all(parameter(run, name) == (value, "stated") for name, value in stated.items())
+    assert parameter(run, "lora_alpha") == (8, "rule")
+
+
+def test_a_planner_may_set_what_nobody_stated(run: Run) -> None:
+    assert parameter(run, "learning_rate", overrides={"learning_rate": "1e-4"}) == (1e-4, "rule")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "says"),
+    [
+        ({"lr": 1}, "known: learning_rate"),
+        ({"max_length": 99}, "settled by pick_hardware"),
+        ({"seed": "many"}, "`many` is no seed"),
+        ({"learning_rate": 1e-3}, "the person stated learning_rate 1e-05"),
+    ],
+)
+def test_an_override_that_cannot_be_is_refused(tmp_path: Path, overrides: dict[str, Any], says: str) -> None:
+    run = settled_run(tmp_path, overrides={"learning_rate": 1e-5})
+    with pytest.raises(ToolError, match=says):
+        write_script(run, overrides=overrides)
+    assert not (run.folder / "train.py").exists()
+
+
+def test_training_all_weights_takes_the_full_learning_rate_and_no_rank(tmp_path: Path) -> None:
+    script = write_script(settled_run(tmp_path, hardware={"adapter": "full"}))
+    values = {p.name: p.value for p in script.parameters}
+    assert values["learning_rate"] == 2e-5
+    assert "r" not in values
+
+
+def test_a_stated_rank_without_an_adapter_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ToolError, match="trains all weights"):
+        write_script(settled_run(tmp_path, overrides={"r": 8}, hardware={"adapter": "full"}))
+
+
+@pytest.mark.parametrize(("rows", "rate"), [(300, 3e-4), (3000, 2e-4)])
+def test_lora_learns_faster_in_short_runs(tmp_path: Path, rows: int, rate: float) -> None:
+    assert parameter(settled_run(tmp_path, dataset={"rows": rows}), "learning_rate")[0] == rate
+
+
+@pytest.mark.parametrize("rows", [24, 300, 100_000])
+def test_a_run_logs_twenty_to_a_hundred_points_where_it_has_the_steps(tmp_path: Path, rows: int) -> None:
+    steps = (rows - 4) // 4
+    points = steps / parameter(settled_run(tmp_path, dataset={"rows": rows}), "logging_steps")[0]
+    assert min(steps, 20) <= points <= 100
+
+
+def test_a_long_run_saves_about_every_half_hour(tmp_path: Path) -> None:
+    run = settled_run(tmp_path, hardware={"hours": Range(low=3, expected=5, high=8)})
+    assert parameter(run, "eval_steps")[0] == 0.1
+
+
+def test_the_pins_are_the_installed_versions_without_local_parts(run: Run) -> None:
+    script = write_script(run)
+    installed = {name: version(name).split("+")[0] for name in ("torch", "trl", "transformers", "peft", "datasets")}
+    assert {f"{name}=={pin}" for name, pin in installed.items()} <= set(script.pins)
+    assert all(f'#     "{pin}",\n' in text_of(run) for pin in script.pins)
+
+
+def test_qlora_pins_bitsandbytes_too(tmp_path: Path) -> None:
+    names = [pin.split("==")[0] for pin in write_script(settled_run(tmp_path, hardware={"adapter": "qlora"})).pins]
+    assert "bitsandbytes" in names
+    assert names == sorted(names)
+
+
+def test_a_model_of_the_hub_is_named_by_id_and_revision_on_another_machine(tmp_path: Path) -> None:
+    cached = ModelRef(id="org/model", source="cache", path="/cache/model", revision="abc")
+    write_script(run := settled_run(tmp_path, spec={"model_ref": cached, "backend": "hf-jobs"}))
+    assert value_of(text_of(run), "MODEL") == "org/model"
+    assert value_of(text_of(run), "REVISION") == "abc"
+
+
+def test_data_without_a_holdout_trains_on_all_rows(tmp_path: Path) -> None:
+    write_script(run := settled_run(tmp_path, dataset={"holdout": None, "mapping": None, "filter": None}))
+    assert "\nhold_out, why_not, mapping = None, None, None\n" in text_of(run)
+
+
+def test_a_holdout_that_does_not_exist_is_a_bug(tmp_path: Path) -> None:
+    run = settled_run(tmp_path, dataset={"holdout": Holdout(function="os.system", rows=1, reason="")})
+    with pytest.raises(KeyError):
+        write_script(run)
+
+
+def test_a_method_without_a_script_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no script for `dpo`"):
+        write_script(settled_run(tmp_path, spec={"method": "dpo"}))
+
+
+def test_a_plan_that_was_never_resolved_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ToolError, match="not resolved"):
+        write_script(settled_run(tmp_path, spec={"model_ref": None}))
+
+
+def test_nothing_is_written_before_the_hardware_is_chosen(run: Run) -> None:
+    with pytest.raises(GateClosed, match="no hardware"):
+        write_script(run.model_copy(update={"hardware": None}))
+
+
+def test_a_script_that_somebody_edited_counts_as_changed(run: Run) -> None:
+    assert not script_is_unchanged(run)
+    run = run.record(write_script(run))
+    assert script_is_unchanged(run)
+    with (run.folder / "train.py").open("a", encoding="utf-8") as file:
+        file.write("\n")
+    assert not script_is_unchanged(run)
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan"), object(), {"a": b"bytes"}])
+def test_a_value_that_is_no_literal_is_refused(value: object) -> None:
+    with pytest.raises(ToolError, match="cannot stand in a script"):
+        literal(value)
+
+
+def test_a_parameter_that_the_template_does_not_know_is_a_bug() -> None:
+    with pytest.raises(KeyError):
+        render("# <functions>\n\n# </functions>\n", {"UNKNOWN": 1}, "")

@@ -1,0 +1,196 @@
+"""From a checkpoint to GGUF files that were proven in llama.cpp: merge, convert, quantise, prove."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from .errors import ToolError
+from .facts import Export, GgufFile, GgufProof
+from .gates import require
+from .llama_cpp import (
+    CONVERTED,
+    Reply,
+    ask,
+    ask_tokenizer,
+    convert,
+    known_quantisation,
+    quantise,
+    serve,
+    write_modelfile,
+)
+from .run import Run, experiment_name
+from .trained import CHECKPOINT, Checkpoint, find_checkpoint, heldout_rows, spread
+from .worker import run_worker
+
+FOLDER = "gguf"
+MERGED = "gguf/merged"
+DEFAULT = ("Q4_K_M",)
+MERGE_TIMEOUT_S = 3600
+
+QUESTIONS = 3
+ANSWER_TOKENS = 256
+# Asked where nothing was held out: any chat model has an answer of a few words.
+SMALL_TALK = [{"role": "user", "content": "What is the capital of France?"}]
+
+
+def export_gguf(run: Run, *, quantisations: list[str] | None = None) -> Export:
+    """Turn the trained checkpoint into GGUF files for llama.cpp and Ollama, each proven in a real llama.cpp server.
+
+    Returns the files with size, hash and proof: the file loads, answers a held-out question, stops at EOS by itself and
+    has the tokenizer's chat template. Files that were finished by an earlier call are kept. Without `quantisations` the
+    ones that the person stated are made, else Q4_K_M.
+
+    Args:
+        run: The run, with its training completed.
+        quantisations: Names of llama.cpp's, such as Q4_K_M, Q5_K_M, Q6_K, Q8_0 and F16.
+
+    Raises:
+        InputError: A quantisation is not known; the message lists those that are.
+        ToolError: A step failed, or a file failed its proof.
+    """
+    require("export_gguf", run)
+    assert run.spec is not None
+    started = time.monotonic()
+    stated = quantisations or run.spec.overrides.quantisations or DEFAULT
+    wanted = list(dict.fromkeys(known_quantisation(name) for name in stated))
+    checkpoint = find_checkpoint(run)
+    if missing := [name for name in wanted if not _is_finished(run, checkpoint, name)]:
+        run = _make(run, checkpoint, missing)
+    return Export(
+        files=tuple(file for name in wanted for file in run.files if file.quantisation == name),
+        merged=MERGED if checkpoint.is_adapter else CHECKPOINT,
+        seconds=time.monotonic() - started,
+    )
+
+
+def _is_finished(run: Run, checkpoint: Checkpoint, quantisation: str) -> bool:
+    """Whether the file was recorded, is still the same, and was not made from an earlier checkpoint."""
+    for file in run.files:
+        path = run.folder / file.path
+        if file.quantisation == quantisation and path.exists() and _sha256(path) == file.sha256:
+            trained = max(part.stat().st_mtime for part in checkpoint.folder.glob("*.safetensors"))
+            return path.stat().st_mtime >= trained
+    return False
+
+
+def _make(run: Run, checkpoint: Checkpoint, quantisations: Sequence[str]) -> Run:
+    """Make and prove one file after the other, and record each as soon as it is proven."""
+    assert run.spec is not None
+    name = experiment_name(run.spec)
+    (run.folder / FOLDER).mkdir(exist_ok=True)
+    model = _merge(run, checkpoint) if checkpoint.is_adapter else checkpoint.folder
+    f16 = run.folder / FOLDER / "intermediate-F16.gguf"
+    f16.unlink(missing_ok=True)
+    try:
+        for quantisation in quantisations:
+            gguf = f16.with_name(f"{name}-{quantisation}.gguf")
+            _write(run, model, f16, gguf, quantisation)
+            proof = _prove(run, model, gguf)
+            run = run.record(
+                GgufFile(
+                    quantisation=quantisation,
+                    path=f"{FOLDER}/{gguf.name}",
+                    size_bytes=gguf.stat().st_size,
+                    sha256=_sha256(gguf),
+                    proof=proof,
+                )
+            )
+    finally:
+        f16.unlink(missing_ok=True)
+    return run
+
+
+def _merge(run: Run, checkpoint: Checkpoint) -> Path:
+    _tell(run, "merge", "the adapter into its base")
+    destination = run.folder / MERGED
+    request = {
+        "base": checkpoint.base,
+        "revision": checkpoint.revision,
+        "checkpoint": str(checkpoint.folder),
+        "destination": str(destination),
+    }
+    run_worker(run.settings, "merge.py", request, log=run.log("export"), timeout_s=MERGE_TIMEOUT_S)
+    return destination
+
+
+def _write(run: Run, model: Path, f16: Path, out: Path, quantisation: str) -> None:
+    """Write one file: by the converter alone, or by the quantiser from 16-bit weights."""
+    if quantisation in CONVERTED:
+        _tell(run, "convert", f"to {quantisation}")
+        convert(run.settings, model, out, quantisation, log=run.log("export"))
+        return
+    if not f16.exists():
+        _tell(run, "convert", "to F16")
+        convert(run.settings, model, f16, "F16", log=run.log("export"))
+    _tell(run, "quantise", f"to {quantisation}")
+    quantise(run.settings, f16, out, quantisation, log=run.log("export"))
+
+
+def _prove(run: Run, model: Path, gguf: Path) -> GgufProof:
+    """Load the file in a real server and ask it held-out questions until it ends an answer by itself.
+
+    Raises:
+        ToolError: The file failed; it is deleted, so that nobody takes it for a good one.
+    """
+    _tell(run, "prove", gguf.name)
+    prompts = [row.prompt for row in spread(heldout_rows(run), QUESTIONS)] or [SMALL_TALK]
+    template = _chat_template(model)
+    try:
+        with serve(run.settings, gguf, log=run.log("export")) as url:
+            served = ask_tokenizer(url)
+            replies = _replies(url, prompts)
+        _require_good(gguf.name, replies, template in (None, served.chat_template))
+    except ToolError:
+        gguf.unlink()
+        raise
+    write_modelfile(gguf, served.eos_token)
+    last = replies[-1]
+    return GgufProof(
+        loads=True, answer=last.text, stops_at_eos=True, template_matches=True, tokens_per_s=last.tokens_per_s
+    )
+
+
+def _replies(url: str, prompts: Sequence[Any]) -> list[Reply]:
+    """Ask until an answer is whole."""
+    replies: list[Reply] = []
+    for prompt in prompts:
+        replies.append(ask(url, prompt, max_tokens=ANSWER_TOKENS))
+        if replies[-1].text and replies[-1].stopped:
+            break
+    return replies
+
+
+def _require_good(name: str, replies: Sequence[Reply], template_matches: bool) -> None:
+    last = replies[-1]
+    if not template_matches:
+        failure = "its chat template is not the tokenizer's"
+    elif not last.text:
+        failure = f"it answered {len(replies)} questions with nothing"
+    elif not last.stopped:
+        failure = (
+            f"it did not stop within {ANSWER_TOKENS} tokens on {len(replies)} questions; the last: {last.text[:80]!r}"
+        )
+    else:
+        return
+    raise ToolError(
+        f"`{name}` failed its proof in llama.cpp: {failure}.",
+        hint="train longer, or try a finer quantisation, such as Q8_0",
+    )
+
+
+def _chat_template(folder: Path) -> str | None:
+    file = folder / "chat_template.jinja"
+    return file.read_text(encoding="utf-8") if file.exists() else None
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _tell(run: Run, step: str, text: str) -> None:
+    run.journal.tell("progress", step=step, text=text)

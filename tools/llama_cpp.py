@@ -1,0 +1,218 @@
+"""llama.cpp as packages bring it: its converter, its quantiser and its server, each in a process of its own.
+
+A crash in C++ ends that process and not ftagent. What none of the packages brings: importance matrices, and with them
+the IQ quantisations.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any
+
+from .errors import InputError, ToolError
+from .settings import Settings
+from .worker import WORKER_ENVIRONMENT, run_worker
+
+# What the converter writes by itself, and what the quantiser makes of 16-bit weights (`llama_ftype` in llama.h).
+CONVERTED = {"F32": "f32", "F16": "f16", "BF16": "bf16", "Q8_0": "q8_0"}
+QUANTISED = {
+    "Q4_0": 2,
+    "Q4_1": 3,
+    "Q5_0": 8,
+    "Q5_1": 9,
+    "Q2_K": 10,
+    "Q3_K_S": 11,
+    "Q3_K_M": 12,
+    "Q3_K_L": 13,
+    "Q4_K_S": 14,
+    "Q4_K_M": 15,
+    "Q5_K_S": 16,
+    "Q5_K_M": 17,
+    "Q6_K": 18,
+}
+SHORT = {"Q3_K": "Q3_K_M", "Q4_K": "Q4_K_M", "Q5_K": "Q5_K_M"}
+
+CONVERT_TIMEOUT_S = 2 * 3600
+LOAD_TIMEOUT_S = 300
+ANSWER_TIMEOUT_S = 300
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reply:
+    """What a served model said, and whether it ended by itself."""
+
+    text: str
+    stopped: bool
+    tokens_per_s: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServedTokenizer:
+    """What llama.cpp read from a GGUF file."""
+
+    chat_template: str
+    eos_token: str
+
+
+def known_quantisation(name: str) -> str:
+    """Return the quantisation under llama.cpp's full name.
+
+    Raises:
+        InputError: llama.cpp has none of this name, or needs an importance matrix for it.
+    """
+    full = SHORT.get(name.upper(), name.upper())
+    if full not in CONVERTED and full not in QUANTISED:
+        raise InputError(
+            f"`{name}` is no quantisation that can be made here.",
+            hint=f"one of {', '.join([*CONVERTED, *QUANTISED])}",
+        )
+    return full
+
+
+def convert(settings: Settings, model: Path, out: Path, quantisation: str, *, log: Path) -> None:
+    """Convert a model folder to a GGUF file of one of the types in `CONVERTED`.
+
+    Raises:
+        ToolError: llama.cpp's converter does not know the architecture or the tokenizer, or is not installed.
+    """
+    request = {
+        "model": str(model),
+        "out": str(out),
+        "type": CONVERTED[quantisation],
+        "checkout": str(settings.llama_cpp) if settings.llama_cpp else None,
+    }
+    run_worker(settings, "convert.py", request, log=log, timeout_s=CONVERT_TIMEOUT_S)
+
+
+def quantise(settings: Settings, source: Path, out: Path, quantisation: str, *, log: Path) -> None:
+    """Quantise a 16-bit GGUF file to one of the types in `QUANTISED`.
+
+    Raises:
+        ToolError: llama.cpp cannot, or the package that carries its quantiser is not installed.
+    """
+    request = {"source": str(source), "out": str(out), "ftype": QUANTISED[quantisation]}
+    run_worker(settings, "quantise.py", request, log=log, timeout_s=CONVERT_TIMEOUT_S)
+
+
+@contextmanager
+def serve(
+    settings: Settings, gguf: Path, *, log: Path, context: int = 4096, slots: int = 1, timeout_s: float = LOAD_TIMEOUT_S
+) -> Iterator[str]:
+    """Serve a GGUF file over an OpenAI-compatible API on this machine, as long as the block lasts.
+
+    Yields the base URL, such as `http://127.0.0.1:40011`; the chat endpoint is `/v1/chat/completions` below it. The
+    server ends with the block, and with this process.
+
+    Args:
+        settings: Names the interpreter.
+        gguf: The model.
+        log: Where the server's output goes; appended to.
+        context: Tokens of prompt and answer that one request may have.
+        slots: Requests that are answered at the same time.
+        timeout_s: How long loading may take.
+
+    Raises:
+        ToolError: The file does not load, or the server is not installed.
+    """
+    request = {"gguf": str(gguf), "context": context, "slots": slots}
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        tempfile.TemporaryDirectory(prefix="ftagent-") as scratch,
+        as_file(files("ftagent.tools.templates") / "serve.py") as script,
+        log.open("ab") as log_file,
+    ):
+        request_file, answer_file = Path(scratch, "request.json"), Path(scratch, "answer.json")
+        request_file.write_text(json.dumps(request), encoding="utf-8")
+        process = subprocess.Popen(
+            [settings.python, str(script), str(request_file), str(answer_file)],
+            stdin=subprocess.PIPE,
+            stdout=log_file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env={**os.environ, **WORKER_ENVIRONMENT},
+        )
+        try:
+            yield _when_loaded(process, answer_file, gguf, log, timeout_s)
+        finally:
+            process.kill()
+            process.communicate()
+
+
+def _when_loaded(process: subprocess.Popen[bytes], answer: Path, gguf: Path, log: Path, timeout_s: float) -> str:
+    deadline = time.monotonic() + timeout_s
+    while not answer.exists():
+        if process.poll() is not None:
+            lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+            last = lines[-1] if lines else "no output"
+            hint = "pip install 'ftagent[demo]'" if "ModuleNotFoundError" in last else f"read {log}"
+            raise ToolError(f"llama.cpp could not serve `{gguf.name}`: {last}", hint=hint)
+        if time.monotonic() > deadline:
+            raise ToolError(f"llama.cpp did not load `{gguf.name}` within {timeout_s:.0f} s.", hint=f"read {log}")
+        time.sleep(0.05)
+    url = json.loads(answer.read_text(encoding="utf-8"))["url"]
+    _call(url, "/health")
+    return url
+
+
+def ask(url: str, prompt: list[dict[str, Any]] | str, *, max_tokens: int) -> Reply:
+    """Ask a served model greedily: a chat through its chat template, plain text as it stands.
+
+    Raises:
+        ToolError: The server refuses the prompt, such as one that is longer than its context.
+    """
+    if isinstance(prompt, str):
+        body = _call(url, "/completion", {"prompt": prompt, "n_predict": max_tokens, "temperature": 0})
+        text, stopped = body["content"], body["stop_type"] == "eos"
+    else:
+        request = {"messages": prompt, "max_tokens": max_tokens, "temperature": 0}
+        body = _call(url, "/v1/chat/completions", request)
+        choice = body["choices"][0]
+        text = choice["message"].get("content") or choice["message"].get("reasoning_content") or ""
+        stopped = choice["finish_reason"] == "stop"
+    return Reply(text=text.strip(), stopped=stopped, tokens_per_s=body.get("timings", {}).get("predicted_per_second"))
+
+
+def ask_tokenizer(url: str) -> ServedTokenizer:
+    """Return what the server read about the tokenizer."""
+    properties = _call(url, "/props")
+    return ServedTokenizer(chat_template=properties["chat_template"], eos_token=properties["eos_token"])
+
+
+def _call(url: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Send one request, past any proxy that the environment names: the server is on this machine."""
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url + path, data=data, headers={"Content-Type": "application/json"})
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(request, timeout=ANSWER_TIMEOUT_S) as response:
+            return json.load(response)
+    except urllib.error.HTTPError as error:
+        raise ToolError(f"llama.cpp answered {path} with {error.code}: {error.read().decode()[:500]}") from error
+    except (urllib.error.URLError, TimeoutError) as error:
+        raise ToolError(f"llama.cpp did not answer {path}: {error}") from error
+
+
+def write_modelfile(gguf: Path, stop: str) -> None:
+    """Write what Ollama needs beside the GGUF file; it takes the chat template from the file itself."""
+    text = f"FROM ./{gguf.name}\nPARAMETER stop {json.dumps(stop, ensure_ascii=False)}\n"
+    gguf.with_suffix(".Modelfile").write_text(text, encoding="utf-8")
+
+
+def serve_lines(gguf: Path) -> list[str]:
+    """Return the shell lines by which a person talks to the file, in llama.cpp and in Ollama."""
+    file, modelfile, name = (
+        shlex.quote(str(part)) for part in (gguf, gguf.with_suffix(".Modelfile"), gguf.stem.lower())
+    )
+    return [f"llama-server -m {file} --jinja", f"ollama create {name} -f {modelfile} && ollama run {name}"]
