@@ -35,7 +35,7 @@ from .approval import words
 BARS = "▁▂▃▄▅▆▇█"
 CURVE_WIDTH = 24
 LINE_CHARS = 60
-QUIET_S = 10.0  # without a terminal, progress is a line now and then
+QUIET_S = 15.0  # without a terminal, progress is a line now and then
 
 STEP_WORDS = {
     "plan_run": "reading the request",
@@ -78,6 +78,9 @@ class RunConsole:
             self._step = STEP_WORDS.get(tool, tool)
             self._said_at = time.monotonic()
             self._show(Text(self._step + " …", style="dim"))
+        elif event.kind == "example":
+            self._stop()
+            self.console.print(example_text(event.data))
         elif event.kind == "alert":
             self._stop()
             self.console.print(Text(f"! {event.data['rule']}: {event.data['text']}", style="yellow"), soft_wrap=True)
@@ -193,10 +196,18 @@ def progress_line(step: str, data: dict[str, Any]) -> Text:
             parts.append(f"{duration(data['seconds_left'])} left")
         parts.append(curve(data.get("losses", ())))
     else:
-        parts += [str(data[key])[:LINE_CHARS] for key in ("step", "text") if data.get(key)]
+        parts.append(str(data.get("text") or data.get("step") or "")[:LINE_CHARS])
         if data.get("total"):
             parts.append(f"{data.get('done', 0)}/{data['total']}")
     return Text(" · ".join(part for part in parts if part), style="dim")
+
+
+def example_text(data: dict[str, Any]) -> Text:
+    """Return one row as the trainer sees it, the tokens that carry loss in green and between ⟦ ⟧ without colour."""
+    shown = Text(f"row {data['row']}: ", style="bold")
+    for text, trained in data["segments"]:
+        shown += Text(f"⟦{text}⟧", style="green") if trained else Text(text, style="dim")
+    return shown
 
 
 def curve(values: Sequence[float | None], width: int = CURVE_WIDTH) -> str:

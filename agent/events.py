@@ -5,6 +5,7 @@ one for each fact that was settled, with the fact as data. Transient kinds have 
 
     step        a tool was called                    {"tool"}
     progress    a long step is under way             {"step", …}: for training `step`, `loss`, `tokens_per_s`, …
+    example     a row as the trainer sees it         {"row", "segments": [[text, whether it carries loss], …]}
     alert       a rule fired while a job runs        {"level", "rule", "text", "step"}
     error       the run stops here                   {"code", "message", "hint"}
 """

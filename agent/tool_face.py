@@ -18,8 +18,9 @@ from pydantic import BaseModel
 from ..tools.errors import FtagentError, InputError, UserError
 from ..tools.facts import Spec
 from ..tools.plan import plan_for
-from ..tools.run import REPORTS, Run, experiment_name, find_run, new_run
+from ..tools.run import REPORTS, Listener, Run, experiment_name, find_run, new_run
 from ..tools.settings import Settings
+from .console import RunConsole
 from .toolbox import TOOL_NAMES, Toolbox, ToolInfo, error_object, input_schema, tool_info
 
 WITHOUT_A_RUN = ("plan_run", "validate_dataset", "pick_hardware", "read_skill")
@@ -40,8 +41,9 @@ def run_tool(
     info = tool_info(name)
     options = _parser(info, parser_type).parse_args(arguments[1:])
     try:
-        with contextlib.redirect_stdout(sys.stderr):  # libraries print; stdout is for the one object
-            result = _call(info, options, make_settings(options))
+        # Libraries print; stdout is for the one object.
+        with contextlib.redirect_stdout(sys.stderr), RunConsole() as console:
+            result = _call(info, options, make_settings(options), [] if options.json else [console])
     except FtagentError as error:
         if not options.json:
             raise
@@ -103,11 +105,12 @@ def _add_option(parser: argparse.ArgumentParser, name: str, entry: dict[str, Any
             parser.add_argument(flag, dest=name, choices=entry.get("enum"), help=text)
 
 
-def _call(info: ToolInfo, options: argparse.Namespace, settings: Settings) -> Any:
+def _call(info: ToolInfo, options: argparse.Namespace, settings: Settings, listeners: list[Listener]) -> Any:
     arguments = {name: getattr(options, name, None) for name in info.arguments.model_fields}
     if not info.takes_run:
         return info.function(**{k: v for k, v in arguments.items() if v is not None})
     run = _open(info, options, settings)
+    run.journal.listeners += listeners
     toolbox = Toolbox(run, decide=True if options.yes else None)
     try:
         result = toolbox.invoke(info.name, {k: v for k, v in arguments.items() if v is not None})

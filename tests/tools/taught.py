@@ -24,7 +24,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-source, base, adapter = sys.argv[1:]
+source, base, adapter, full = sys.argv[1:]
 torch.set_num_threads(1)
 torch.manual_seed(0)
 tokenizer = AutoTokenizer.from_pretrained(source)
@@ -51,26 +51,29 @@ tokenizer.save_pretrained(base)
 model = AutoModelForCausalLM.from_pretrained(base)
 tuned = get_peft_model(model, LoraConfig(r=8, lora_alpha=16, target_modules="all-linear", task_type="CAUSAL_LM"))
 teach(tuned, 30)
-tokenizer.save_pretrained(adapter)
 tuned.save_pretrained(adapter)
+tokenizer.save_pretrained(adapter)
+tuned.merge_and_unload().save_pretrained(full)
+tokenizer.save_pretrained(full)
 """
 
 
 @dataclass(frozen=True)
 class Taught:
-    """Folders of a base model that goes on for ever, and of an adapter with which it stops."""
+    """Folders of a base model, of an adapter that makes it better, and of both in one."""
 
     base: Path
     adapter: Path
+    full: Path
 
 
 @pytest.fixture(scope="session")
 def taught(tiny_model: Path) -> Taught:
     """Teach the tiny model once, and keep it for later sessions."""
-    found = Taught(tiny_model.with_name("taught-llama"), tiny_model.with_name("taught-llama-adapter"))
-    if not (found.adapter / "adapter_config.json").exists():
-        command = [sys.executable, "-c", _TEACH, str(tiny_model), str(found.base), str(found.adapter)]
-        subprocess.run(command, check=True)
+    found = Taught(*(tiny_model.with_name(name) for name in ("taught-base", "taught-adapter", "taught-full")))
+    if not (found.full / "tokenizer.json").exists():
+        folders = map(str, (tiny_model, found.base, found.adapter, found.full))
+        subprocess.run([sys.executable, "-c", _TEACH, *folders], check=True)
     return found
 
 

@@ -47,7 +47,7 @@ def test_an_adapter_becomes_files_that_answer_and_stop_in_llama_cpp(finish: Fini
 def test_what_was_proven_before_a_failure_is_kept(
     finish: Finish, taught: Taught, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = finish(taught.base, taught.adapter, SUMS, quantisations=("Q8_0", "F16"))
+    run = finish(taught.base, taught.full, SUMS, quantisations=("Q8_0", "F16"))
     convert = export.convert
 
     def full_disk_at_f16(settings, model, out, quantisation, *, log) -> None:
@@ -63,12 +63,14 @@ def test_what_was_proven_before_a_failure_is_kept(
     again = open_run(run.folder)
     assert [file.quantisation for file in again.files] == ["Q8_0"]
     steps = steps_told(again)
-    assert [file.quantisation for file in export_gguf(again).files] == ["Q8_0", "F16"]
-    assert steps == ["merge", "convert", "prove"]
+    found = export_gguf(again)
+    assert [file.quantisation for file in found.files] == ["Q8_0", "F16"]
+    assert steps == ["convert", "prove"]
+    assert found.merged == "checkpoint"
 
 
-def test_a_model_that_never_stops_is_not_listed(finish: Finish, taught: Taught) -> None:
-    run = finish(taught.base, taught.base, SUMS)
+def test_a_model_that_never_stops_is_not_listed(finish: Finish, tiny_model: Path) -> None:
+    run = finish(tiny_model, tiny_model, SUMS)
     with pytest.raises(ToolError, match=r"failed its proof.*did not stop within 256 tokens on 3 questions"):
         export_gguf(run, quantisations=["Q8_0"])
     assert list((run.folder / "gguf").iterdir()) == []
@@ -78,7 +80,7 @@ def test_a_model_that_never_stops_is_not_listed(finish: Finish, taught: Taught) 
 def test_a_file_with_another_chat_template_is_not_listed(
     finish: Finish, taught: Taught, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = finish(taught.base, taught.base, SUMS)
+    run = finish(taught.base, taught.full, SUMS)
     convert = export.convert
 
     def convert_then_change(settings, model, out, quantisation, *, log) -> None:

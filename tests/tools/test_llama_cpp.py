@@ -26,10 +26,10 @@ QUESTION = [{"role": "user", "content": "What is 7 plus 7?"}]
 
 @pytest.fixture(scope="module")
 def gguf(taught: Taught, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The taught base model, converted."""
+    """The taught model, converted."""
     folder = tmp_path_factory.mktemp("gguf")
-    convert(SETTINGS, taught.base, folder / "base.gguf", "F16", log=folder / "convert.log")
-    return folder / "base.gguf"
+    convert(SETTINGS, taught.full, folder / "sums.gguf", "F16", log=folder / "convert.log")
+    return folder / "sums.gguf"
 
 
 def _answers(url: str) -> bool:
@@ -42,12 +42,12 @@ def _answers(url: str) -> bool:
 
 def test_a_served_model_answers_chats_and_plain_text(gguf: Path, taught: Taught, tmp_path: Path) -> None:
     with serve(SETTINGS, gguf, log=tmp_path / "serve.log", slots=2) as url:
-        chat, text = ask(url, QUESTION, max_tokens=12), ask(url, "It is", max_tokens=5)
+        chat, text = ask(url, QUESTION, max_tokens=99), ask(url, "It is", max_tokens=5)
         tokenizer = ask_tokenizer(url)
         assert _answers(url)
     assert not _answers(url)
     assert chat.text.startswith("It is")
-    assert not chat.stopped
+    assert chat.stopped
     assert chat.tokens_per_s and chat.tokens_per_s > 0
     assert text.text
     assert tokenizer.chat_template == (taught.base / "chat_template.jinja").read_text(encoding="utf-8")
@@ -86,7 +86,7 @@ with serve(Settings(), Path({str(gguf)!r}), log=Path({str(tmp_path / "serve.log"
 def test_a_prompt_longer_than_the_context_is_a_tool_error(gguf: Path, tmp_path: Path) -> None:
     long = [{"role": "user", "content": "What is 7 plus 7? " * 100}]
     with serve(SETTINGS, gguf, log=tmp_path / "serve.log", context=256) as url:
-        with pytest.raises(ToolError, match="/v1/chat/completions with 400: .*context"):
+        with pytest.raises(ToolError, match=r"/v1/chat/completions with 400: .*context"):
             ask(url, long, max_tokens=5)
         assert ask(url, QUESTION, max_tokens=5).text
 
@@ -103,14 +103,14 @@ def test_a_file_that_is_no_gguf_is_refused_with_the_reason(tmp_path: Path) -> No
 def test_a_server_that_does_not_load_in_time_is_ended(gguf: Path, tmp_path: Path) -> None:
     started = time.monotonic()
     with (
-        pytest.raises(ToolError, match="did not load `base.gguf` within 0 s"),
+        pytest.raises(ToolError, match=r"did not load `sums\.gguf` within 0 s"),
         serve(SETTINGS, gguf, log=tmp_path / "serve.log", timeout_s=0.01),
     ):
         pass
     assert time.monotonic() - started < 10
 
 
-@pytest.mark.parametrize(("quantisation", "file_type"), [("Q4_K_M", 15), ("Q5_K_M", 17), ("Q6_K", 18)])
+@pytest.mark.parametrize(("quantisation", "file_type"), [("Q5_K_M", 17), ("Q6_K", 18)])
 def test_the_quantiser_writes_what_it_was_asked_for(
     quantisation: str, file_type: int, gguf: Path, tmp_path: Path
 ) -> None:
@@ -142,7 +142,7 @@ def test_a_converter_from_a_checkout_is_preferred(tmp_path: Path) -> None:
 
 def test_quantisations_are_known_by_any_spelling_and_others_are_refused() -> None:
     assert known_quantisation("q4_k_m") == known_quantisation("Q4_K") == "Q4_K_M"
-    with pytest.raises(InputError, match="`IQ2_XS` is no quantisation that can be made here.* Q4_K_M"):
+    with pytest.raises(InputError, match=r"`IQ2_XS` is no quantisation that can be made here.* Q4_K_M"):
         known_quantisation("IQ2_XS")
 
 

@@ -186,6 +186,7 @@ def config(evaluates: bool) -> SFTConfig:
         seed=SEED,
         data_seed=SEED,
         # numbers and memory
+        use_cpu=not torch.accelerator.is_available(),
         bf16=PRECISION == "bf16",
         fp16=PRECISION == "fp16" and on_gpu,
         activation_checkpointing=ACTIVATION_CHECKPOINTING,
