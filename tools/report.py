@@ -89,7 +89,7 @@ def _template() -> Template:
     environment = Environment(
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False, keep_trailing_newline=True
     )
-    environment.filters.update(cell=cell, hours=_hours, usd=_usd, size=_size, quote=_block_quote, number=_number)
+    environment.filters.update(cell=cell, hours=_hours, usd=_usd, size=_size, verbatim=_verbatim, number=_number)
     return environment.from_string((files("ftagent.tools.templates") / "report.md").read_text(encoding="utf-8"))
 
 
@@ -190,7 +190,7 @@ def _number(value: Any) -> str:
     return str(value)
 
 
-def _block_quote(text: str) -> str:
-    """Return foreign text as a quotation in which nothing is markup."""
-    lines = text.strip().splitlines() or ["(nothing)"]
-    return "\n".join("> " + re.sub(r"([\\`*_<>\[\]#|])", r"\\\1", line) for line in lines)
+def _verbatim(text: str) -> str:
+    """Return foreign text as a block in which nothing is markup: fenced by more backticks than it holds in a row."""
+    fence = "`" * max(3, 1 + max(map(len, re.findall(r"`+", text)), default=0))
+    return f"{fence}text\n{text.strip() or '(nothing)'}\n{fence}"

@@ -72,5 +72,5 @@ def test_rendering_again_changes_nothing(workdir: Path) -> None:
 
 def test_foreign_text_cannot_become_markup(workdir: Path) -> None:
     result, _ = _done()
-    assert "> What \\| is \\`this\\`?" in show_run(result.run)
+    assert "```text\nWhat | is `this`?\n```" in show_run(result.run)
     assert cell("a | b\n<script>`x`</script>") == "a \\| b \\<script\\>\\`x\\`\\</script\\>"
