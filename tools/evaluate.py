@@ -13,7 +13,7 @@ from .facts import Comparison, Evaluation, Sample
 from .gates import require
 from .run import Run
 from .statistics import compare, compare_perplexity
-from .trained import CHECKPOINT, HELDOUT, Checkpoint, HeldoutRow, find_checkpoint, heldout_rows, spread
+from .trained import CHECKPOINT, HELDOUT, Checkpoint, HeldoutRow, find_checkpoint, heldout_rows, spread, trained_with
 from .worker import run_worker
 
 ITEMS = "eval/heldout_items.jsonl"
@@ -69,16 +69,15 @@ def _require_enough(rows: int, where: str) -> None:
 
 
 def _measure(run: Run, checkpoint: Checkpoint, asked: Sequence[HeldoutRow]) -> dict[str, Any]:
-    assert run.script is not None
-    trained_with = {parameter.name: parameter.value for parameter in run.script.parameters}
+    parameters = trained_with(run)
     request = {
         "base": checkpoint.base,
         "revision": checkpoint.revision,
         "checkpoint": str(checkpoint.folder),
         "is_adapter": checkpoint.is_adapter,
         "rows": str(run.folder / HELDOUT),
-        "loss_on": trained_with["loss_on"],
-        "max_length": trained_with["max_length"],
+        "loss_on": parameters["loss_on"],
+        "max_length": parameters["max_length"],
         "questions": [row.prompt for row in asked],
         "max_new_tokens": SAMPLE_TOKENS,
     }

@@ -23,7 +23,7 @@ from .llama_cpp import (
     write_modelfile,
 )
 from .run import Run, experiment_name
-from .trained import CHECKPOINT, Checkpoint, find_checkpoint, heldout_rows, spread
+from .trained import CHECKPOINT, Checkpoint, find_checkpoint, heldout_rows, spread, trained_with
 from .worker import run_worker
 
 FOLDER = "gguf"
@@ -33,8 +33,10 @@ MERGE_TIMEOUT_S = 3600
 
 QUESTIONS = 3
 ANSWER_TOKENS = 256
-# Asked where nothing was held out: any chat model has an answer of a few words.
-SMALL_TALK = [{"role": "user", "content": "What is the capital of France?"}]
+LEAST_CONTEXT = 4096
+# Asked where nothing was held out. Small quantised models ramble on broader questions: of seven files of
+# SmolLM2-135M all ended this answer, and four that on the capital of France.
+SMALL_TALK = [{"role": "user", "content": "What is 2 plus 2?"}]
 
 
 def export_gguf(run: Run, *, quantisations: list[str] | None = None) -> Export:
@@ -138,9 +140,9 @@ def _prove(run: Run, model: Path, gguf: Path) -> GgufProof:
     """
     _tell(run, "prove", gguf.name)
     prompts = [row.prompt for row in spread(heldout_rows(run), QUESTIONS)] or [SMALL_TALK]
-    template = _chat_template(model)
+    template, context = _chat_template(model), max(LEAST_CONTEXT, trained_with(run)["max_length"] + ANSWER_TOKENS)
     try:
-        with serve(run.settings, gguf, log=run.log("export")) as url:
+        with serve(run.settings, gguf, log=run.log("export"), context=context) as url:
             served = ask_tokenizer(url)
             replies = _replies(url, prompts)
         _require_good(gguf.name, replies, template in (None, served.chat_template))

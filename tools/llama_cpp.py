@@ -6,8 +6,10 @@ the IQ quantisations.
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
+import re
 import shlex
 import subprocess
 import tempfile
@@ -19,7 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from .errors import InputError, ToolError
 from .settings import Settings
@@ -47,6 +49,9 @@ SHORT = {"Q3_K": "Q3_K_M", "Q4_K": "Q4_K_M", "Q5_K": "Q5_K_M"}
 CONVERT_TIMEOUT_S = 2 * 3600
 LOAD_TIMEOUT_S = 300
 ANSWER_TIMEOUT_S = 300
+
+# A line of llama.cpp's log (common/log.cpp): time, level, function, message.
+LLAMA_CPP_ERROR = re.compile(r"[\d.]+ E (.+)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,26 +149,31 @@ def serve(
             env={**os.environ, **WORKER_ENVIRONMENT},
         )
         try:
-            yield _when_loaded(process, answer_file, gguf, log, timeout_s)
+            yield _when_loaded(process, answer_file, gguf, log_file, timeout_s)
         finally:
             process.kill()
             process.communicate()
 
 
-def _when_loaded(process: subprocess.Popen[bytes], answer: Path, gguf: Path, log: Path, timeout_s: float) -> str:
-    deadline = time.monotonic() + timeout_s
+def _when_loaded(process: subprocess.Popen[bytes], answer: Path, gguf: Path, output: BinaryIO, timeout_s: float) -> str:
+    start, deadline = output.tell(), time.monotonic() + timeout_s
     while not answer.exists():
         if process.poll() is not None:
-            lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-            last = lines[-1] if lines else "no output"
-            hint = "pip install 'ftagent[demo]'" if "ModuleNotFoundError" in last else f"read {log}"
-            raise ToolError(f"llama.cpp could not serve `{gguf.name}`: {last}", hint=hint)
+            raise _could_not_serve(gguf, Path(output.name).read_bytes()[start:].decode(errors="replace"), output.name)
         if time.monotonic() > deadline:
-            raise ToolError(f"llama.cpp did not load `{gguf.name}` within {timeout_s:.0f} s.", hint=f"read {log}")
+            raise ToolError(f"llama.cpp did not load `{gguf.name}` within {timeout_s:g} s.", hint=f"read {output.name}")
         time.sleep(0.05)
     url = json.loads(answer.read_text(encoding="utf-8"))["url"]
     _call(url, "/health")
     return url
+
+
+def _could_not_serve(gguf: Path, output: str, log: str) -> ToolError:
+    """Say why the server ended: the first error that llama.cpp logged, else the last line."""
+    lines = [line for line in output.splitlines() if line.strip()] or ["no output"]
+    errors = [found[1] for line in lines if (found := LLAMA_CPP_ERROR.match(line))]
+    hint = "pip install 'ftagent[demo]'" if lines[-1].startswith("ModuleNotFoundError") else f"read {log}"
+    return ToolError(f"llama.cpp could not serve `{gguf.name}`: {[*errors, lines[-1]][0]}", hint=hint)
 
 
 def ask(url: str, prompt: list[dict[str, Any]] | str, *, max_tokens: int) -> Reply:
@@ -200,7 +210,7 @@ def _call(url: str, path: str, body: dict[str, Any] | None = None) -> dict[str, 
             return json.load(response)
     except urllib.error.HTTPError as error:
         raise ToolError(f"llama.cpp answered {path} with {error.code}: {error.read().decode()[:500]}") from error
-    except (urllib.error.URLError, TimeoutError) as error:
+    except (OSError, http.client.HTTPException) as error:
         raise ToolError(f"llama.cpp did not answer {path}: {error}") from error
 
 

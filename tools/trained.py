@@ -100,6 +100,12 @@ def _read_json(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
+def trained_with(run: Run) -> dict[str, Any]:
+    """Return the values that the training script was written with, by name."""
+    assert run.script is not None
+    return {parameter.name: parameter.value for parameter in run.script.parameters}
+
+
 def heldout_rows(run: Run) -> list[HeldoutRow]:
     """Return the rows that training never saw, as the training script wrote them.
 
@@ -146,4 +152,5 @@ def spread(rows: Sequence[HeldoutRow], count: int) -> list[HeldoutRow]:
     """Return up to `count` rows from all over the set, always the same ones, none from its longer half."""
     by_length = sorted(rows, key=lambda row: len(str(row.prompt)))
     short = sorted(by_length[: max(count, len(rows) // 2)], key=lambda row: row.number)
-    return [short[i * len(short) // count] for i in range(min(count, len(short)))]
+    count = min(count, len(short))
+    return [short[i * len(short) // count] for i in range(count)]

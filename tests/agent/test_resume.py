@@ -18,6 +18,10 @@ from pathlib import Path
 import pytest
 from ftagent.tools.run import Run, find_run
 
+from ..tools.taught import Taught, taught
+
+__all__ = ["taught"]
+
 # Runs the command line and kills its own process right after the n-th new line of the journal is on disk.
 KILLED = """
 import os, signal, sys
@@ -37,7 +41,7 @@ sys.exit(main(sys.argv[2:]))
 """
 
 
-def _command(workdir: Path, *arguments: str, kill_after: int = 0) -> subprocess.CompletedProcess[str]:
+def _command(workdir: Path, *arguments: str, kill_after: int = -1) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", KILLED, str(kill_after), *arguments, "--yes"],
         cwd=workdir,
@@ -47,17 +51,17 @@ def _command(workdir: Path, *arguments: str, kill_after: int = 0) -> subprocess.
     )
 
 
-def _instruction(tiny_model: Path, rows: Path) -> str:
-    return f"fine-tune {tiny_model} on {rows}, 4 steps, batch size 2, compare it with the base model and export as Q8_0"
+def _instruction(model: Path, rows: Path) -> str:
+    return f"fine-tune {model} on {rows}, 4 steps, batch size 2, compare it with the base model and export as Q8_0"
 
 
 def _kinds(run: Run) -> collections.Counter[str]:
     return collections.Counter(event.kind for event in run.journal.events)
 
 
-def test_killed_at_every_journal_line_the_run_still_arrives_once(workdir: Path, tiny_model: Path, rows: Path) -> None:
+def test_killed_at_every_journal_line_the_run_still_arrives_once(workdir: Path, taught: Taught, rows: Path) -> None:
     # The run takes its folder with the line of validate_dataset; the next line is the first that can be killed at.
-    killed = _command(workdir, _instruction(tiny_model, rows), kill_after=1)
+    killed = _command(workdir, _instruction(taught.full, rows), kill_after=1)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     kills = 1
     while (killed := _command(workdir, "resume", kill_after=2)).returncode == -signal.SIGKILL:
@@ -84,7 +88,7 @@ def test_killed_while_the_job_trains_the_same_job_is_followed_to_its_end(
 ) -> None:
     instruction = f"fine-tune {tiny_model} on {rows}, 12 steps, batch size 2, no evaluation and no export"
     agent = subprocess.Popen(
-        [sys.executable, "-c", KILLED, "0", instruction, "--yes"], cwd=workdir, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", KILLED, "-1", instruction, "--yes"], cwd=workdir, stderr=subprocess.PIPE, text=True
     )
     deadline = time.monotonic() + 120
     while not list(workdir.glob("training_reports/*/*/job/state.json")):

@@ -118,4 +118,4 @@ def test_the_real_smollm2_is_exported_in_all_usual_quantisations(finish: Finish,
     found = export_gguf(finish(smollm2, adapter, []), quantisations=["Q4_K_M", "Q5_K_M", "Q6_K", "Q8_0", "F16"])
     sizes = [file.size_bytes for file in found.files]
     assert sizes == sorted(sizes)
-    assert all("Paris" in file.proof.answer for file in found.files)
+    assert all("4" in file.proof.answer for file in found.files)
