@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -150,7 +150,7 @@ def _with_parameters(shape: Architecture, config: dict[str, Any], folder: Path) 
         norms = 2 * shape.hidden
         layer = sum(inputs * outputs for inputs, outputs in shape.linear) + norms
         parameters = shape.embedding + shape.layers * layer + shape.hidden
-    return Architecture(**{**vars(shape), "parameters": parameters})
+    return replace(shape, parameters=parameters)
 
 
 def _count(file: Path, tied: bool) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,11 +16,11 @@ from .llama_cpp import (
     CONVERTED,
     Reply,
     ask,
-    ask_tokenizer,
     convert,
     known_quantisation,
     quantise,
     serve,
+    served_template,
     write_modelfile,
 )
 from .run import Run, experiment_name
@@ -80,30 +81,39 @@ def _is_finished(run: Run, checkpoint: Checkpoint, quantisation: str) -> bool:
 
 
 def _make(run: Run, checkpoint: Checkpoint, quantisations: Sequence[str]) -> Run:
-    """Make and prove one file after the other, and record each as soon as it is proven."""
-    assert run.spec is not None
-    name = experiment_name(run.spec)
-    (run.folder / FOLDER).mkdir(exist_ok=True)
+    """Make one file after the other, and record each as soon as it is proven."""
+    folder = run.folder / FOLDER
+    folder.mkdir(exist_ok=True)
     model = _merge(run, checkpoint) if checkpoint.is_adapter else checkpoint.folder
-    f16 = run.folder / FOLDER / "intermediate-F16.gguf"
+    f16 = folder / "intermediate-F16.gguf"
     f16.unlink(missing_ok=True)
     try:
         for quantisation in quantisations:
-            gguf = f16.with_name(f"{name}-{quantisation}.gguf")
-            _write(run, model, f16, gguf, quantisation)
-            proof = _prove(run, model, gguf)
-            run = run.record(
-                GgufFile(
-                    quantisation=quantisation,
-                    path=f"{FOLDER}/{gguf.name}",
-                    size_bytes=gguf.stat().st_size,
-                    sha256=_sha256(gguf),
-                    proof=proof,
-                )
-            )
+            run = run.record(_make_file(run, model, f16, quantisation))
     finally:
         f16.unlink(missing_ok=True)
     return run
+
+
+def _make_file(run: Run, model: Path, f16: Path, quantisation: str) -> GgufFile:
+    """Write and prove one file; it gets its name when it is proven, so that nobody takes another for a good one."""
+    assert run.spec is not None
+    gguf = f16.with_name(f"{experiment_name(run.spec)}-{quantisation}.gguf")
+    unproven = gguf.with_suffix(".unproven.gguf")
+    try:
+        _write(run, model, f16, unproven, quantisation)
+        proof = _prove(run, model, unproven)
+        unproven.rename(gguf)
+    finally:
+        unproven.unlink(missing_ok=True)
+    write_modelfile(gguf, _eos_token(model))
+    return GgufFile(
+        quantisation=quantisation,
+        path=f"{FOLDER}/{gguf.name}",
+        size_bytes=gguf.stat().st_size,
+        sha256=_sha256(gguf),
+        proof=proof,
+    )
 
 
 def _merge(run: Run, checkpoint: Checkpoint) -> Path:
@@ -136,20 +146,16 @@ def _prove(run: Run, model: Path, gguf: Path) -> GgufProof:
     """Load the file in a real server and ask it held-out questions until it ends an answer by itself.
 
     Raises:
-        ToolError: The file failed; it is deleted, so that nobody takes it for a good one.
+        ToolError: It does not load, says nothing, does not stop, or has lost its chat template.
     """
     _tell(run, "prove", gguf.name)
     prompts = [row.prompt for row in spread(heldout_rows(run), QUESTIONS)] or [SMALL_TALK]
-    template, context = _chat_template(model), max(LEAST_CONTEXT, trained_with(run)["max_length"] + ANSWER_TOKENS)
-    try:
-        with serve(run.settings, gguf, log=run.log("export"), context=context) as url:
-            served = ask_tokenizer(url)
-            replies = _replies(url, prompts)
-        _require_good(gguf.name, replies, template in (None, served.chat_template))
-    except ToolError:
-        gguf.unlink()
-        raise
-    write_modelfile(gguf, served.eos_token)
+    context = max(LEAST_CONTEXT, trained_with(run)["max_length"] + ANSWER_TOKENS)
+    with serve(run.settings, gguf, log=run.log("export"), context=context) as url:
+        served = served_template(url)
+        replies = _replies(url, prompts)
+    template = _chat_template(model)
+    _require_good(gguf.name, replies, template is None or template == served)
     last = replies[-1]
     return GgufProof(
         loads=True, answer=last.text, stops_at_eos=True, template_matches=True, tokens_per_s=last.tokens_per_s
@@ -187,6 +193,10 @@ def _require_good(name: str, replies: Sequence[Reply], template_matches: bool) -
 def _chat_template(folder: Path) -> str | None:
     file = folder / "chat_template.jinja"
     return file.read_text(encoding="utf-8") if file.exists() else None
+
+
+def _eos_token(folder: Path) -> str:
+    return json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))["eos_token"]
 
 
 def _sha256(path: Path) -> str:

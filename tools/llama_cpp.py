@@ -63,14 +63,6 @@ class Reply:
     tokens_per_s: float | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class ServedTokenizer:
-    """What llama.cpp read from a GGUF file."""
-
-    chat_template: str
-    eos_token: str
-
-
 def known_quantisation(name: str) -> str:
     """Return the quantisation under llama.cpp's full name.
 
@@ -194,10 +186,9 @@ def ask(url: str, prompt: list[dict[str, Any]] | str, *, max_tokens: int) -> Rep
     return Reply(text=text.strip(), stopped=stopped, tokens_per_s=body.get("timings", {}).get("predicted_per_second"))
 
 
-def ask_tokenizer(url: str) -> ServedTokenizer:
-    """Return what the server read about the tokenizer."""
-    properties = _call(url, "/props")
-    return ServedTokenizer(chat_template=properties["chat_template"], eos_token=properties["eos_token"])
+def served_template(url: str) -> str:
+    """Return the chat template that the server read from the GGUF file."""
+    return _call(url, "/props")["chat_template"]
 
 
 def _call(url: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -42,7 +42,7 @@ class HeldoutRow:
     @property
     def question(self) -> str:
         """What the row asks: the last turn of a chat, or the plain text."""
-        return self.prompt if isinstance(self.prompt, str) else str(self.prompt[-1]["content"])
+        return self.prompt if isinstance(self.prompt, str) else _content(self.prompt[-1])
 
 
 def find_checkpoint(run: Run) -> Checkpoint:
@@ -126,16 +126,13 @@ def heldout_rows(run: Run) -> list[HeldoutRow]:
 
 def _part(number: int, row: dict[str, Any]) -> HeldoutRow:
     match row:
-        case {"messages": messages}:
-            answer = max((i for i, turn in enumerate(messages) if turn["role"] == "assistant"), default=len(messages))
-            prompt, reference = (
-                messages[:answer],
-                "".join(str(turn["content"]) for turn in messages[answer : answer + 1]),
-            )
+        case {"messages": turns}:
+            answer = max((i for i, turn in enumerate(turns) if turn["role"] == "assistant"), default=len(turns) - 1)
+            prompt, reference = turns[:answer], _content(turns[answer])
         case {"prompt": prompt, "completion": str(reference)}:
             pass
         case {"prompt": prompt, "completion": turns}:
-            reference = str(turns[-1]["content"])
+            reference = _content(turns[-1])
         case {"text": text}:
             words = text.split(" ")
             middle = max(1, len(words) // 2)
@@ -146,6 +143,11 @@ def _part(number: int, row: dict[str, Any]) -> HeldoutRow:
                 hint="held-out rows can be used after supervised fine-tuning",
             )
     return HeldoutRow(number=number, prompt=prompt, reference=reference)
+
+
+def _content(turn: dict[str, Any]) -> str:
+    """Return the text of a turn; one that only calls tools has none."""
+    return str(turn.get("content") or "")
 
 
 def spread(rows: Sequence[HeldoutRow], count: int) -> list[HeldoutRow]:

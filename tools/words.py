@@ -142,7 +142,7 @@ _NOT = r"(?:no|not|without|don'?t|do not|skip(?: the)?|ohne|sans|sin)\s+(?:\w+\s
 _TARGETS: tuple[tuple[Target, str], ...] = (
     ("evaluate", r"\b(?:compar\w+|evaluat\w+|eval|benchmark\w*|measure\w*|vergleich\w*|évalu\w+|evalú\w+|humaneval|gsm8k|"
                  r"ifeval|mmlu|how much better)\b"),
-    ("export", r"\b(?:gguf|quanti[sz]\w*|ollama|llama\.?cpp|q\d_[k01]\w*)\b"),
+    ("export", r"\b(?:export\w*|gguf|quanti[sz]\w*|ollama|llama\.?cpp|q\d_[k01]\w*)\b"),
     ("publish", r"\b(?:publish\w*|push\w*|upload\w*|veröffentlich\w*|publier?)\b"),
     ("schedule", r"\b(?:every (?:night|day|week|hour|monday|month)|nightly|daily|weekly|whenever|each time|cron|schedul\w+)\b"),
 )  # fmt: skip

@@ -94,6 +94,11 @@ def test_a_target_that_is_ruled_out_is_refused(said: str) -> None:
     assert (reading.targets, reading.refused_targets) == (("export",), ("evaluate",))
 
 
+def test_everything_may_be_ruled_out() -> None:
+    reading = read_words("fine-tune Qwen3-0.6B on a/b, no evaluation and no export")
+    assert (reading.targets, set(reading.refused_targets)) == ((), {"evaluate", "export"})
+
+
 @given(st.text(max_size=200))
 def test_any_text_is_read_without_an_error(text: str) -> None:
     read_words(text)
