@@ -106,29 +106,25 @@ def _add_option(parser: argparse.ArgumentParser, name: str, entry: dict[str, Any
 
 
 def _call(info: ToolInfo, options: argparse.Namespace, settings: Settings, listeners: list[Listener]) -> Any:
-    arguments = {name: getattr(options, name, None) for name in info.arguments.model_fields}
+    given = {name: value for name in info.arguments.model_fields if (value := getattr(options, name, None)) is not None}
     if not info.takes_run:
-        return info.function(**{k: v for k, v in arguments.items() if v is not None})
+        return info.function(**given)
     run = _open(info, options, settings)
     run.journal.listeners += listeners
     toolbox = Toolbox(run, decide=True if options.yes else None)
     try:
-        result = toolbox.invoke(info.name, {k: v for k, v in arguments.items() if v is not None})
-        if isinstance(result, Spec) and options.run_id is None and not options.offline:
-            return {
-                "run": _start(toolbox.run, result),
-                **result.model_dump(mode="json", exclude={"overrides"}),
-                **_given(result),
-            }
+        result = toolbox.invoke(info.name, given)
+        if isinstance(result, Spec):
+            starts = options.run_id is None and not options.offline
+            return {**({"run": _start(toolbox.run, result)} if starts else {}), **_plan(result)}
+        return result.model_dump(mode="json") if isinstance(result, BaseModel) else result
     finally:
         toolbox.run.journal.release()
-    if isinstance(result, Spec):
-        return {**result.model_dump(mode="json"), **_given(result)}
-    return result.model_dump(mode="json") if isinstance(result, BaseModel) else result
 
 
-def _given(spec: Spec) -> dict[str, Any]:
-    return {"overrides": spec.overrides.model_dump(mode="json", exclude_none=True)}
+def _plan(spec: Spec) -> dict[str, Any]:
+    """Return a plan with the overrides that were stated, and no word of the others."""
+    return {**spec.model_dump(mode="json"), "overrides": spec.overrides.model_dump(mode="json", exclude_none=True)}
 
 
 def _start(run: Run, spec: Spec) -> str:

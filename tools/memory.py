@@ -30,10 +30,11 @@ TILE_BYTES_GPU = 2 * 4
 
 # Resident before the first step, without the weights: Python, torch, transformers, TRL, PEFT, Trackio (measured 0.56).
 PROCESS_GIB = 0.56
-# Holes that the C heap cannot give back: a base and a share of the activations, fitted to 14 peaks of SmolLM2-135M
-# (batch 1 to 8, full and LoRA, with and without checkpointing), with glibc's mmap threshold raised. Errors: ± 14 %.
+# Holes that the C heap does not give back: a base, and a share of what all layers keep of a batch, checkpointed or not.
+# Fitted to the peaks of SmolLM2-135M (batch 1 to 8, full and LoRA, with and without checkpointing, glibc's mmap
+# threshold raised): errors from -15 to +15 %.
 HEAP_GIB = 0.2
-HEAP_SHARE = 0.15
+HEAP_SHARE = 0.2
 # CUDA context and library workspaces, and what the caching allocator keeps in blocks that are too small.
 CUDA_GIB = 0.9
 CUDA_SHARE = 0.1
@@ -64,17 +65,16 @@ def training_memory(shape: Architecture, setup: Setup) -> MemoryGib:
     """Return the peak, which comes at the first step of the backward pass, with all activations and the logits alive.
 
     Gradients of a full fine-tuning come later, when activations are gone; they count in full all the same, since the
-    heap keeps their place free from one step to the next.
+    heap keeps their place from one step to the next.
     """
     trained = trained_parameters(shape, setup.adapter, setup.rank)
-    activations = _activation_bytes(shape, setup)
     items = {
         "weights": _weight_bytes(shape, setup),
         "gradients": trained * GRADIENT_BYTES,
         "optimizer": trained * ADAMW_BYTES,
-        "activations": activations,
+        "activations": _activation_bytes(shape, setup),
         "logits": _logit_bytes(shape, setup),
-        "overhead": _overhead_bytes(setup, activations),
+        "overhead": _overhead_bytes(shape, setup),
     }
     return MemoryGib(**{name: size / GIB for name, size in items.items()}, total=sum(items.values()) / GIB)
 
@@ -91,7 +91,8 @@ def _weight_bytes(shape: Architecture, setup: Setup) -> float:
     """
     adapter = shape.adapter_parameters(setup.rank) * 4
     if setup.adapter == "full":
-        return shape.parameters * 4
+        cast = 0 if setup.precision == "fp32" else BYTES[setup.precision]  # autocast keeps a copy of each for the step
+        return shape.parameters * (4 + cast)
     if setup.adapter == "lora":
         return shape.parameters * BYTES[setup.precision] + adapter
     return (shape.parameters - shape.embedding) * NF4_BYTES + shape.embedding * 2 + adapter
@@ -100,22 +101,29 @@ def _weight_bytes(shape: Architecture, setup: Setup) -> float:
 def _activation_bytes(shape: Architecture, setup: Setup) -> float:
     """What the forward pass keeps for the backward pass.
 
-    The terms of Korthikanti et al. 2022 (arXiv 2205.05198, section 4.1) for attention that stores no scores (SDPA): four
-    widths of the queries (keys and values are expanded to it), the gated feed-forward's four inner widths, norms and
-    residuals. Frozen layers keep no input, adapters keep theirs and their own narrow output. With checkpointing (Chen
-    et al. 2016, arXiv 1604.06174) each layer keeps its input, and one layer at a time is whole. Counted with
-    `torch.autograd.graph.saved_tensors_hooks` on SmolLM2: exact to 1 % for full and LoRA.
+    With checkpointing (Chen et al. 2016, arXiv 1604.06174) each layer keeps its input, and one at a time is whole.
     """
-    inner = (4 if shape.gated else 2) * shape.intermediate
-    if setup.adapter == "full":
-        width = inner + 4 * shape.query + 6 * shape.hidden
-    else:
-        width = inner + 4 * shape.query + 4 * shape.hidden + len(shape.linear) * setup.rank
-    mask = setup.length  # a row of the attention mask, which every layer copies
-    layer = (width + mask) * BYTES[setup.precision]
+    layer = _layer_bytes(shape, setup)
     if not setup.checkpointing:
         return setup.tokens * shape.layers * layer
     return setup.tokens * (shape.layers * shape.hidden * BYTES[setup.precision] + layer)
+
+
+def _layer_bytes(shape: Architecture, setup: Setup) -> float:
+    """What one layer keeps of one token.
+
+    The terms of Korthikanti et al. 2022 (arXiv 2205.05198, section 4.1) for attention that stores no scores (SDPA):
+    four widths of the queries, to which keys and values are expanded, and the inner widths of the feed-forward. Norms
+    stay in float32. Frozen layers keep no input of their own, adapters keep theirs and their narrow output; autocast
+    casts the input of each linear layer anew. Counted with `torch.autograd.graph.saved_tensors_hooks` on SmolLM2: exact
+    to 1 % for full in fp32 and for LoRA in fp32 and bf16.
+    """
+    inner = (4 if shape.gated else 2) * shape.intermediate
+    inputs = (2 if setup.precision == "fp32" else 6) * shape.hidden
+    narrow = 0 if setup.adapter == "full" else len(shape.linear) * setup.rank
+    mask = setup.length  # one row of the attention mask, which every layer copies
+    norms = (4 if setup.adapter == "full" else 2) * shape.hidden
+    return (inner + 4 * shape.query + inputs + narrow + mask) * BYTES[setup.precision] + norms * 4
 
 
 def _logit_bytes(shape: Architecture, setup: Setup) -> float:
@@ -124,7 +132,7 @@ def _logit_bytes(shape: Architecture, setup: Setup) -> float:
     return tokens * min(shape.vocabulary, TILE_VOCABULARY) * each
 
 
-def _overhead_bytes(setup: Setup, activations: float) -> float:
+def _overhead_bytes(shape: Architecture, setup: Setup) -> float:
     if setup.on_gpu:
-        return CUDA_GIB * GIB + CUDA_SHARE * activations
-    return (PROCESS_GIB + HEAP_GIB) * GIB + HEAP_SHARE * activations
+        return CUDA_GIB * GIB + CUDA_SHARE * _activation_bytes(shape, setup)
+    return (PROCESS_GIB + HEAP_GIB) * GIB + HEAP_SHARE * setup.tokens * shape.layers * _layer_bytes(shape, setup)

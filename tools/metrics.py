@@ -17,6 +17,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from .files import write_whole
+
 LOSS = "train/loss"
 EVAL_LOSS = "eval/loss"
 STEP = "train/global_step"
@@ -163,7 +165,7 @@ def write_metrics(path: Path, points: list[Point]) -> None:
         json.dumps({"step": p.step, "time": p.time.astimezone(UTC).isoformat() if p.time else None, **p.values})
         for p in points
     )
-    _replace(path, "".join(f"{line}\n" for line in lines).encode())
+    write_whole(path, "".join(f"{line}\n" for line in lines).encode())
 
 
 def draw_loss(path: Path, points: list[Point], title: str) -> None:
@@ -184,11 +186,4 @@ def draw_loss(path: Path, points: list[Point], title: str) -> None:
     axes.legend()
     picture = BytesIO()
     FigureCanvasAgg(figure).print_png(picture, metadata={"Software": None})
-    _replace(path, picture.getvalue())
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write a file in one step, so that nobody who looks at it sees half of it."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    draft.write_bytes(content)
-    draft.replace(path)
+    write_whole(path, picture.getvalue())

@@ -88,7 +88,9 @@ def _in_folder(name: str, settings: Settings, tell: Tell) -> ModelRef | None:
     says_path = name.startswith((".", "/", "~")) or name.count("/") > 1
     if not name or not folder.is_dir():
         if says_path:
-            raise InputError(f"there is no folder `{one_line(name, 200)}`.", hint=f"paths are relative to `{Path.cwd()}`")
+            raise InputError(
+                f"there is no folder `{one_line(name, 200)}`.", hint=f"paths are relative to `{Path.cwd()}`"
+            )
         return None
     if missing := missing_files(folder):
         # A bare word may well be a folder beside the model it means, such as that model's own reports.
@@ -214,7 +216,8 @@ def _means(name: str, repo_id: str) -> bool:
 def _ambiguous(name: str, candidates: list[str]) -> InputError:
     listed = ", ".join(f"`{candidate}`" for candidate in sorted(candidates)[:5])
     return InputError(
-        f"{len(candidates)} models are called `{name}`: {listed}.", hint=f"name one with its owner: {sorted(candidates)[0]}"
+        f"{len(candidates)} models are called `{name}`: {listed}.",
+        hint=f"name one with its owner: {sorted(candidates)[0]}",
     )
 
 

@@ -30,7 +30,7 @@ SECRETS = {
 # What later steps and the report read in `result.json`.
 RESULT = (
     *("train_loss", "eval_loss", "steps", "epochs", "tokens", "trained_tokens", "seconds", "tokens_per_s"),
-    *("peak_memory_gib", "heldout_rows", "heldout_sha256", "best_checkpoint", "device", "versions"),
+    *("peak_memory_gib", "heldout_rows", "heldout_sha256", "device", "versions"),
 )
 
 

@@ -6,7 +6,6 @@ its end belongs to people and is carried over as it is.
 
 from __future__ import annotations
 
-import os
 import re
 from functools import cache
 from importlib.resources import files
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .facts import Candidate, Parameter, Range
+from .files import write_whole
 from .llama_cpp import serve_lines
 from .run import JOURNAL, Event, Journal, Listener, Run, experiment_name, open_run, refold, report_path
 
@@ -38,12 +38,7 @@ def write_report(run: Run) -> Path:
     """Render the report of `run`'s experiment and put it in place of the former one, in one step."""
     path = report_path(run)
     text = render(experiment_runs(run), notes=_notes(path))
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        scratch.write_text(text, encoding="utf-8")
-        scratch.replace(path)
-    finally:
-        scratch.unlink(missing_ok=True)
+    write_whole(path, text.encode())
     return path
 
 

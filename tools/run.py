@@ -202,6 +202,8 @@ class Run(BaseModel):
     intent: JobIntent | None = None
     attempts: int = 0
     """How many jobs this run has meant to start."""
+    earlier_usd: float = 0.0
+    """What jobs before the present one have cost."""
     job: Job | None = None
     report: JobReport | None = None
     evaluation: Evaluation | None = None
@@ -258,7 +260,7 @@ class Run(BaseModel):
     @property
     def cost_usd(self) -> float:
         """GPU and LLM money that this run has spent so far."""
-        return self.llm_cost_usd + (self.report.cost_usd if self.report else 0.0)
+        return self.llm_cost_usd + self.earlier_usd + (self.report.cost_usd if self.report else 0.0)
 
     def record(self, fact: Fact) -> Run:
         """Journal one fact and return the run that includes it."""
@@ -287,7 +289,7 @@ def fold(run: Run, event: Event) -> Run:
         case Approval():
             change = {"approval": fact}
         case JobIntent():
-            change = {"intent": fact, "attempts": run.attempts + 1, "job": None, "report": None}
+            change = {"intent": fact, "attempts": run.attempts + 1, **_without_job(run)}
         case Job():
             change = {"job": fact}
         case JobReport():
@@ -321,8 +323,14 @@ def _taken_up(run: Run, fact: Resumed) -> dict[str, Any]:
     if run.preflight is not None and not run.preflight.ok:
         change["preflight"] = None
     if run.report is not None and run.report.stage in TERMINAL_STAGES and run.report.health != "done":
-        change |= {"report": None, "job": None, "intent": None, "approval": None}
+        change |= {"intent": None, "approval": None, **_without_job(run)}
     return change
+
+
+def _without_job(run: Run) -> dict[str, Any]:
+    """Make room for another job; what the former one has cost stays spent."""
+    spent = run.report.cost_usd if run.report is not None else 0.0
+    return {"job": None, "report": None, "earlier_usd": run.earlier_usd + spent}
 
 
 def new_run(settings: Settings) -> Run:

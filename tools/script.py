@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import hashlib
 import math
-import os
 import re
 import textwrap
 from importlib.metadata import PackageNotFoundError, version
@@ -17,6 +16,7 @@ from pydantic import ValidationError
 
 from .errors import InputError, ToolError
 from .facts import DatasetReport, HardwareChoice, Method, Overrides, Parameter, Script, Spec
+from .files import write_whole
 from .gates import require
 from .run import Run, experiment_name
 from .shapes import source_of
@@ -42,7 +42,7 @@ SHORT_RUN_STEPS = 100
 _REGRET = "LoRA Without Regret, Schulman et al., 2025"
 POINTS = 50
 """Points of the loss curve."""
-SHORT = 50
+ONE_LINE = 50
 """Columns that a literal takes on one line at most: beside a key, and a few levels deep, lines stay below 120."""
 
 _PIN = re.compile(r'^#     "([\w.-]+)==([\w.]+)",\n', re.MULTILINE)
@@ -73,7 +73,7 @@ def write_script(run: Run, *, overrides: dict[str, Any] | None = None) -> Script
     constants = {p.name.upper(): p.value for p in parameters} | _what_it_is(run, run.spec, run.dataset)
     text = render(_template(run.spec.method), constants, emitted_functions(run.dataset))
     content = text.encode()
-    _replace(run.folder / SCRIPT, content)
+    write_whole(run.folder / SCRIPT, content)
     return Script(
         path=SCRIPT,
         sha256=hashlib.sha256(content).hexdigest(),
@@ -110,18 +110,15 @@ def choose_parameters(
     stated = spec.overrides.given()
     wanted = _checked(overrides, stated)
     settled = {name: getattr(hardware, field) for name, field in FROM_HARDWARE.items()} | wanted | stated
-    if settled["adapter"] == "full" and (useless := {"r", "lora_alpha"} & stated.keys()):
+    if settled["adapter"] == "full" and (useless := {"r", "lora_alpha"} & (stated | wanted).keys()):
         raise ToolError(
-            f"{' and '.join(sorted(useless))} was stated, but this run trains all weights.",
-            hint="call pick_hardware with adapter lora, or leave the rank out of the instruction",
+            f"this run trains all weights: there is no adapter for {' and '.join(sorted(useless))}.",
+            hint="call pick_hardware with adapter lora, or leave the rank out",
         )
     rules = {rule.name: rule for rule in _rules(dataset, hardware, settled)}
-    for name, value in wanted.items():
-        if name in rules:
-            rules[name] = Parameter(name=name, value=value, origin="rule", reason="set by the planner")
-    for name, value in stated.items():
-        if name in rules:
-            rules[name] = Parameter(name=name, value=value, origin="stated")
+    rules |= {name: _rule(name, value, "set by the planner") for name, value in wanted.items()}
+    said = {name: value for name, value in stated.items() if name in rules}  # the rest is for other tools
+    rules |= {name: Parameter(name=name, value=value, origin="stated") for name, value in said.items()}
     return tuple(rules.values())
 
 
@@ -209,7 +206,7 @@ def _evaluations(hours: float, *, rows: int) -> list[Parameter]:
     """
     times = max(2, min(20, math.ceil(2 * hours)))
     return [
-        _rule("eval_steps", round(1 / times, 4), f"evaluated and saved {times} times; the best is kept"),
+        _rule("eval_steps", round(1 / times, 4), f"evaluated and saved {times} times; the last is kept"),
         _rule("eval_rows", max(16, round(0.2 * rows / times)), "all evaluations together take about 7 % of the time"),
     ]
 
@@ -232,7 +229,7 @@ def _what_it_is(run: Run, spec: Spec, dataset: DatasetReport) -> dict[str, Any]:
     return {
         "MODEL": model.path if is_local else model.id,
         "REVISION": None if is_local else model.revision,
-        "LOADER": data.loader,
+        "LOADER": data.loader | ({"name": dataset.subset} if dataset.subset else {}),
         "SPLIT": dataset.split,
         "COLUMNS": list(dataset.trainer_columns),
         "PROJECT": experiment_name(spec),
@@ -294,7 +291,7 @@ def literal(value: object) -> str:
 def _text(value: str) -> str:
     """Write text in double quotes where that is plain, and what is long in pieces that Python joins."""
     short = f'"{value}"' if value.isprintable() and not {'"', "\\"} & set(value) else repr(value)
-    if len(short) <= SHORT:
+    if len(short) <= ONE_LINE:
         return short
     size = 45 if value.isascii() and value.isprintable() else 9  # `ascii` takes 2 columns for a quote, 10 for an emoji
     pieces = [ascii(value[start : start + size]) for start in range(0, len(value), size)]
@@ -303,7 +300,7 @@ def _text(value: str) -> str:
 
 def _bracketed(opening: str, items: list[str], closing: str) -> str:
     line = opening + ", ".join(items) + closing
-    if len(line) <= SHORT and "\n" not in line:
+    if len(line) <= ONE_LINE and "\n" not in line:
         return line
     return opening + "\n" + "".join(textwrap.indent(item, "    ") + ",\n" for item in items) + closing
 
@@ -321,9 +318,3 @@ def _installed(package: str) -> str | None:
         return version(package).partition("+")[0]
     except PackageNotFoundError:
         return None
-
-
-def _replace(path: Path, content: bytes) -> None:
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    draft.write_bytes(content)
-    draft.replace(path)

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from ftagent.agent import llm
 from ftagent.agent.context import build_messages
-from ftagent.agent.llm import connect
 from ftagent.agent.loop import FineTuneAgent
 from ftagent.agent.toolbox import Toolbox
 from ftagent.tools.llama_cpp import convert, serve
@@ -38,10 +38,13 @@ def server(smollm2_gguf: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
         yield f"{url}/v1"
 
 
-def test_a_call_reaches_llama_cpp_and_comes_back_with_its_tokens_counted(workdir: Path, server: str) -> None:
+def test_a_call_reaches_llama_cpp_and_comes_back_with_its_tokens_counted(
+    workdir: Path, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(llm, "MAX_TOKENS", 32)
     settings = load_settings({"llm": "openai/smollm2", "llm_base_url": server})
     toolbox = Toolbox(new_run(settings), request=REQUEST)
-    reply = connect(settings).generate(build_messages(toolbox, []), max_tokens=32)
+    reply = llm.connect(settings).generate(build_messages(toolbox, []))
     assert reply.content or reply.tool_calls
     assert reply.token_usage is not None
     assert reply.token_usage.input_tokens > 300 and 0 < reply.token_usage.output_tokens <= 32

@@ -54,8 +54,8 @@ BROKEN = {
         says="every label is masked",
     ),
     "turns without an end": Broken(
-        old="m['content'] }}<|end|>",
-        new="m['content'] }}",
+        old="<|end|>{% endgeneration %}",
+        new="{% endgeneration %}",
         check="end of answer",
         says="would never stop",
         in_tokenizer=True,
@@ -115,7 +115,10 @@ def red(report: PreflightReport) -> list[Check]:
     return [check for check in report.checks if not check.ok]
 
 
-def test_a_sound_script_passes_every_check_and_leaves_only_a_log(run: Run) -> None:
+def test_a_sound_script_passes_every_check_and_leaves_only_a_log(run: Run, tmp_path: Path) -> None:
+    # As with Gemma: the tokenizer names the end of the text, and the generation config the end of a turn, too.
+    replace_in(tmp_path / "model" / "tokenizer_config.json", '"eos_token": "<|end|>"', '"eos_token": "<|pad|>"')
+    (tmp_path / "model" / "generation_config.json").write_text('{"eos_token_id": [257, 258]}', encoding="utf-8")
     before = {path.name for path in run.folder.iterdir()}
     report = preflight(run)
     assert red(report) == []

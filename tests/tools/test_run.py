@@ -131,11 +131,12 @@ def test_a_hand_edited_script_must_pass_preflight_again_after_resume(run: Run) -
 
 def test_resuming_a_failed_job_allows_a_second_attempt_and_forgets_no_count(run: Run) -> None:
     intent = JobIntent(backend="local", label=run.id, attempt=1, script_sha256=SCRIPT.sha256, timeout_s=60)
-    failed = JobReport(job_id="j", stage="failed", health="failed", reason="boom", seconds=1.0)
+    failed = JobReport(job_id="j", stage="failed", health="failed", reason="boom", seconds=1.0, cost_usd=0.5)
     run = run.record(intent).record(failed)
     assert not run.job_is_live
     again = run.record(Resumed(script_sha256=None))
     assert (again.report, again.job, again.intent, again.attempts) == (None, None, None, 1)
+    assert again.record(intent.model_copy(update={"attempt": 2})).record(failed).cost_usd == 1.0
 
 
 def test_a_run_is_found_by_a_unique_part_of_its_id(run: Run, workdir: Path) -> None:

@@ -153,9 +153,11 @@ def test_training_all_weights_takes_the_full_learning_rate_and_no_rank(tmp_path:
     assert "r" not in values
 
 
-def test_a_stated_rank_without_an_adapter_is_refused(tmp_path: Path) -> None:
+def test_a_rank_without_an_adapter_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ToolError, match="trains all weights"):
         write_script(settled_run(tmp_path, overrides={"r": 8}, hardware={"adapter": "full"}))
+    with pytest.raises(ToolError, match="trains all weights"):
+        write_script(settled_run(tmp_path, hardware={"adapter": "full"}), overrides={"lora_alpha": 8})
 
 
 @pytest.mark.parametrize(("rows", "rate"), [(300, 3e-4), (3000, 2e-4)])

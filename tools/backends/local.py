@@ -25,6 +25,7 @@ from ..errors import ToolError, UserError
 from ..facts import TERMINAL_STAGES, Job, JobIntent, Stage
 from ..metrics import Point, read_log, read_trackio, trackio_folder
 from ..run import Run, experiment_name
+from ..settings import ENVIRONMENT_PREFIX
 from ..worker import WORKER_ENVIRONMENT
 from . import JobState
 
@@ -190,7 +191,7 @@ def _start_supervisor(run: Run, intent: JobIntent) -> None:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                env={**os.environ, **WORKER_ENVIRONMENT, **environment},
+                env={**_inherited(), **WORKER_ENVIRONMENT, **environment},
                 check=False,
             )
         except OSError as error:
@@ -198,6 +199,11 @@ def _start_supervisor(run: Run, intent: JobIntent) -> None:
                 f"the interpreter `{run.settings.python}` cannot be started: {error.strerror}.",
                 hint="name another one with FTAGENT_PYTHON",
             ) from error
+
+
+def _inherited() -> dict[str, str]:
+    """Return this process's environment without ftagent's own variables, by which preflight changes the script."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(ENVIRONMENT_PREFIX)}
 
 
 def _lock_is_free(run: Run) -> bool:

@@ -45,6 +45,17 @@ class Row:
 # --- rows, as SFTTrainer prepares them (trl/trainer/sft_trainer.py, `tokenize_fn` to `truncate`) --------------------
 
 
+def read_rows(request: dict, tokenizer) -> list[Row]:
+    """Return the rows of which something is predicted."""
+    loss_on, max_length = request["loss_on"], request["max_length"]
+    template = training_template(tokenizer, loss_on)
+    lines = Path(request["rows"]).read_bytes().splitlines()
+    prepared = [prepare(n, json.loads(line), tokenizer, loss_on, max_length, template) for n, line in enumerate(lines)]
+    rows = [row for row in prepared if row.trained]
+    print(f"{len(rows)} of {len(prepared)} rows have trained tokens, {sum(row.trained for row in rows)} in all")
+    return rows
+
+
 def prepare(number: int, row: dict, tokenizer, loss_on: str, max_length: int, template: str | None) -> Row:
     """Tokenise one row, mask what training masked, and cut it where training cut it."""
     chat = partial(tokenizer.apply_chat_template, return_dict=True)
@@ -128,13 +139,13 @@ def padded(sequences: list[list[int]], filler: int) -> torch.Tensor:
     return pad_sequence([torch.tensor(sequence) for sequence in sequences], batch_first=True, padding_value=filler)
 
 
-def all_losses(model, rows: list[Row], pad: int, name: str) -> dict[int, float]:
+def all_losses(model, rows: list[Row], pad: int, name: str) -> list[float]:
     """Return the loss of every row, and tell how far it is."""
     losses: dict[int, float] = {}
     for batch in batches(rows, model.config.get_text_config().vocab_size):
         losses |= batch_losses(model, batch, pad)
         progress(f"{name} model: held-out rows", len(losses), len(rows))
-    return losses
+    return [losses[row.number] for row in rows]
 
 
 # --- answers --------------------------------------------------------------------------------------------------------
@@ -194,32 +205,36 @@ def progress(text: str, done: int, total: int) -> None:
     print("@progress " + json.dumps({"text": text, "done": done, "total": total}))
 
 
+def measure(model, name: str, rows: list[Row], tokenizer, request: dict) -> tuple[list[float], list[str]]:
+    """Return the loss of each row, and the answers to the questions."""
+    losses = all_losses(model, rows, tokenizer.pad_token_id, name)
+    said = answers(model, tokenizer, request["questions"], request["max_new_tokens"])
+    progress(f"{name} model: sample answers", len(said), len(said))
+    return losses, said
+
+
 def main(request: dict) -> dict:
     """Measure the base, put the tuned model in its place, measure again."""
     device, dtype = pick_device()
     tokenizer = load_tokenizer(request)
-    template = training_template(tokenizer, request["loss_on"])
-    prepared = [
-        prepare(number, json.loads(line), tokenizer, request["loss_on"], request["max_length"], template)
-        for number, line in enumerate(Path(request["rows"]).read_bytes().splitlines())
-    ]
-    rows = [row for row in prepared if row.trained]
-    print(f"{len(rows)} of {len(prepared)} rows have trained tokens, {sum(r.trained for r in rows)} in all")
-
-    items = {row.number: {"row": row.number, "tokens": row.trained} for row in rows}
-    answer = {"items": list(items.values()), "device": device, "dtype": str(dtype).removeprefix("torch.")}
-
-    def measure(model, name: str) -> None:
-        for number, loss in all_losses(model, rows, tokenizer.pad_token_id, name).items():
-            items[number][f"{name}_loss"] = loss
-        answer[f"{name}_answers"] = answers(model, tokenizer, request["questions"], request["max_new_tokens"])
-        progress(f"{name} model: sample answers", len(request["questions"]), len(request["questions"]))
-
+    rows = read_rows(request, tokenizer)
     model = load(request["base"], request["revision"], device, dtype)
-    measure(model, "base")
-    model = add_adapter(model, request["checkpoint"], dtype) if request["is_adapter"] else None  # two need not fit
-    measure(model or load(request["checkpoint"], None, device, dtype), "tuned")
-    return answer | {"transformers": transformers.__version__}
+    base_losses, base_answers = measure(model, "base", rows, tokenizer, request)
+    model = add_adapter(model, request["checkpoint"], dtype) if request["is_adapter"] else None  # two may not fit
+    if model is None:
+        model = load(request["checkpoint"], None, device, dtype)
+    tuned_losses, tuned_answers = measure(model, "tuned", rows, tokenizer, request)
+    return {
+        "items": [
+            {"row": row.number, "tokens": row.trained, "base_loss": base, "tuned_loss": tuned}
+            for row, base, tuned in zip(rows, base_losses, tuned_losses, strict=True)
+        ],
+        "base_answers": base_answers,
+        "tuned_answers": tuned_answers,
+        "device": device,
+        "dtype": str(dtype).removeprefix("torch."),
+        "transformers": transformers.__version__,
+    }
 
 
 if __name__ == "__main__":

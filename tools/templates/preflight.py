@@ -14,12 +14,13 @@ import runpy
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 import trl
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedConfig
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedConfig
 
 STEPS = 2
 ROWS = 16
@@ -64,7 +65,7 @@ class Rehearsal:
     """
 
     def __init__(self, request: dict[str, Any]) -> None:
-        self.model = {"pretrained_model_name_or_path": request["model"], "revision": request["revision"]}
+        self.model, self.revision = request["model"], {"revision": request["revision"]}
         self.script = request["script"]
         self.folder = Path(request["folder"])
         self.twin = self.folder / "twin"
@@ -73,15 +74,17 @@ class Rehearsal:
 
     def build_twin(self) -> str:
         """Save a model of the same class with two narrow layers, random weights, the real vocabulary and tokenizer."""
-        config = AutoConfig.from_pretrained(**self.model)
+        config = AutoConfig.from_pretrained(self.model, **self.revision)
         torch.manual_seed(0)
         try:
             model = AutoModelForCausalLM.from_config(shrunk(config, narrow=True), dtype=torch.float32)
             model(input_ids=torch.zeros((1, 4), dtype=torch.long))
         except Exception:  # noqa: BLE001 (some width has to agree with something else: keep them all)
             model = AutoModelForCausalLM.from_config(shrunk(config, narrow=False), dtype=torch.float32)
+        with suppress(OSError):  # a model may come without; it often names the end of a turn beside the end of text
+            model.generation_config = GenerationConfig.from_pretrained(self.model, **self.revision)
         model.save_pretrained(self.twin)
-        AutoTokenizer.from_pretrained(**self.model).save_pretrained(self.twin)
+        AutoTokenizer.from_pretrained(self.model, **self.revision).save_pretrained(self.twin)
         text = model.config.get_text_config()
         return f"{type(model).__name__}, 2 layers, width {text.hidden_size}, vocabulary {text.vocab_size}"
 

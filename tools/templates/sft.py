@@ -100,7 +100,7 @@ def load_rows() -> tuple[Dataset, Dataset]:
     """Return the rows to train on and the held-out ones, as the trainer takes them."""
     rows = load_dataset(**LOADER, split=SPLIT)
     parts = hold_out(rows) if hold_out else (rows, rows.select([]))
-    return tuple(prepare(part.select(range(min(max_rows, len(part))))) for part in parts)
+    return tuple(prepare(spread(part, max_rows)) for part in parts)
 
 
 def prepare(rows: Dataset) -> Dataset:
@@ -112,9 +112,9 @@ def prepare(rows: Dataset) -> Dataset:
     return rows.map(mapping, remove_columns=[name for name in rows.column_names if name not in COLUMNS])
 
 
-def some_of(rows: Dataset) -> Dataset | None:
-    """Return the held-out rows to evaluate on while training goes on, spread evenly; None where none is held out."""
-    return rows.select(range(0, len(rows), math.ceil(len(rows) / EVAL_ROWS))) if len(rows) else None
+def spread(rows: Dataset, count: int) -> Dataset:
+    """Return at most `count` rows from all over the set."""
+    return rows.select(range(0, len(rows), max(1, math.ceil(len(rows) / count))))
 
 
 def write_rows(rows: Dataset, path: Path) -> str:
@@ -191,16 +191,16 @@ def config(evaluates: bool) -> SFTConfig:
         fp16=PRECISION == "fp16" and on_gpu,
         activation_checkpointing=ACTIVATION_CHECKPOINTING,
         dataloader_pin_memory=on_gpu,
-        # evaluation and checkpoints: a share of all steps, and always at the last one
+        # evaluation and checkpoints: a share of all steps, and always at the last one, which is kept: the best one
+        # would be chosen by the very rows that judge the model afterwards
         eval_strategy="steps" if evaluates else "no",
         eval_steps=EVAL_STEPS,
         save_strategy="steps",
         save_steps=EVAL_STEPS,
         save_total_limit=2,
-        load_best_model_at_end=evaluates,
-        metric_for_best_model="eval_loss" if evaluates else None,
         # logs
         logging_steps=LOGGING_STEPS if max_steps == MAX_STEPS else 1,
+        logging_first_step=True,
         logging_nan_inf_filter=False,  # it would hide the NaN that `Watch` looks for
         include_num_input_tokens_seen="non_padding",
         disable_tqdm=not sys.stderr.isatty(),
@@ -260,7 +260,7 @@ if __name__ == "__main__":
         model,
         args=config(evaluates=len(heldout) > 0),
         train_dataset=train,
-        eval_dataset=some_of(heldout),
+        eval_dataset=spread(heldout, EVAL_ROWS) if len(heldout) else None,
         processing_class=tokenizer,
         peft_config=lora(),
         quantization_config=quantization(),
@@ -285,7 +285,7 @@ if __name__ == "__main__":
         "train_loss": sum(losses) / len(losses),
         "first_loss": losses[0],
         "last_loss": losses[-1],
-        "eval_loss": min(evaluated, default=None),
+        "eval_loss": evaluated[-1] if evaluated else None,
         "steps": state.global_step,
         "epochs": state.epoch,
         "resumed_from": watch.first_step or None,
@@ -298,7 +298,6 @@ if __name__ == "__main__":
         "train_rows": len(rows),
         "heldout_rows": len(heldout),
         "heldout_sha256": heldout_sha256,
-        "best_checkpoint": state.best_model_checkpoint and Path(state.best_model_checkpoint).name,
         "device": torch.cuda.get_device_name() if on_gpu else f"cpu, {torch.get_num_threads()} threads",
         "versions": {name: version(name) for name in PACKAGES},
     }

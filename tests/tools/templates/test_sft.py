@@ -87,15 +87,18 @@ def written(home: Path, **changes: Any) -> Run:
 @pytest.fixture(scope="module")
 def ended(home: Path) -> dict[str, Ended]:
     """Every run that the tests below look at, in one process, in this order."""
-    chats = {"mapping": None, "trainer_columns": ("messages",), "loss_on": "all", "holdout": None}
+    chats = {"mapping": None, "trainer_columns": ("messages",)}
+    whole = {**chats, "loss_on": "all", "holdout": None, "filter": None}
     lora = written(home, hardware={"epochs": 2.0})
     short = {"FTAGENT_MAX_STEPS": "2"}
     jobs = {
         "lora": Job(run=lora),
         "again": Job(run=lora),
         "torn": Job(run=lora, torn=(f"checkpoint/checkpoint-{STEPS}/trainer_state.json",)),
-        "full": Job(run=written(home, hardware={"adapter": "full"}, dataset=chats), environment=short),
+        "answers": Job(run=written(home, dataset={**chats, "loss_on": "assistant"}), environment=short),
+        "full": Job(run=written(home, hardware={"adapter": "full"}, dataset=whole), environment=short),
         "bf16": Job(run=written(home, hardware={"precision": "bf16", "checkpointing": True}), environment=short),
+        "qlora": Job(run=written(home, hardware={"adapter": "qlora", "precision": "fp16"}), environment=short),
         "packed": Job(run=written(home, overrides={"packing": True}), environment=short),
         "nan": Job(run=written(home, overrides={"learning_rate": 1e30})),
     }
@@ -128,7 +131,7 @@ def lengths_of(rows: list[dict[str, Any]]) -> list[int]:
     ]
 
 
-@pytest.mark.parametrize("name", ["lora", "again", "torn", "full", "bf16", "packed"])
+@pytest.mark.parametrize("name", ["lora", "again", "torn", "answers", "full", "bf16", "qlora", "packed"])
 def test_every_way_to_train_ends_well(ended: dict[str, Ended], name: str) -> None:
     assert ended[name].code == 0
 
@@ -147,7 +150,6 @@ def test_the_result_tells_what_happened(ended: dict[str, Ended]) -> None:
     assert 0 < result["trained_tokens"] < result["tokens"]
     assert result["last_loss"] < result["first_loss"]
     assert result["eval_loss"] < result["first_loss"]
-    assert result["best_checkpoint"] == f"checkpoint-{STEPS}"
     assert result["resumed_from"] is None
     assert result["tokens_per_s"] == pytest.approx(result["tokens"] / result["seconds"])
     assert 0 < result["peak_memory_gib"] < 64
@@ -191,11 +193,17 @@ def test_a_torn_checkpoint_is_left_for_the_one_before(ended: dict[str, Ended]) -
     assert torn["last_loss"] == pytest.approx(first["last_loss"], rel=1e-3)
 
 
+def test_loss_on_the_assistant_s_turns_is_loss_on_the_answers(ended: dict[str, Ended]) -> None:
+    by_turn, by_completion = ended["answers"].result, ended["lora"].result
+    share = by_turn["trained_tokens"] / by_turn["tokens"]
+    assert share == pytest.approx(by_completion["trained_tokens"] / by_completion["tokens"], rel=0.25)
+
+
 def test_all_weights_train_on_all_tokens_with_nothing_held_out(ended: dict[str, Ended]) -> None:
     result = ended["full"].result
     assert (ended["full"].run.folder / "checkpoint" / "model.safetensors").exists()
-    assert (result["heldout_rows"], result["eval_loss"], result["best_checkpoint"]) == (0, None, None)
-    assert result["train_rows"] == CHATS  # the row without an answer has no filter here
+    assert (result["heldout_rows"], result["eval_loss"]) == (0, None)
+    assert result["train_rows"] == CHATS + 1  # nothing is left out, not even the row without an answer
     assert result["trained_tokens"] == pytest.approx(result["tokens"], rel=0.1)  # by the share of the epoch
 
 
