@@ -132,9 +132,7 @@ def _batches(work: Work, wish: Wish) -> list[tuple[int, int]]:
     return [(size, wish.accumulation) for size in sizes if size * wish.accumulation <= work.step_rows or size == 1]
 
 
-def _ways(
-    work: Work, wish: Wish, machine: Machine, adapter: Adapter, batch: int, accumulation: int
-) -> Iterator[Plan]:
+def _ways(work: Work, wish: Wish, machine: Machine, adapter: Adapter, batch: int, accumulation: int) -> Iterator[Plan]:
     """Yield the plans that differ in precision and checkpointing, those that cost least first."""
     checkpointings = (False, True) if wish.checkpointing is None else (wish.checkpointing,)
     for checkpointing in checkpointings:

@@ -1,7 +1,7 @@
 """Where and how a run trains: adapter, precision, batch, memory and time, all from arithmetic over the model's shape.
 
-Covers supervised fine-tuning on the machine that ftagent runs on. Not covered yet: flavors of Hugging Face Jobs, several
-GPUs, other methods than SFT.
+Covers supervised fine-tuning on the machine that ftagent runs on. Not covered yet: flavors of Hugging Face Jobs,
+several GPUs, other methods than SFT.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ def pick_hardware(
     """Choose how this run trains on this machine, and predict its memory and time.
 
     Returns the adapter (LoRA unless something else was asked for), the precision, a batch that fits, the accumulation
-    that makes an optimizer step of it, epochs, itemised peak memory in GiB, and a range of hours. What the person stated
-    is kept; what is given here is kept too, and the rest is chosen around it.
+    that makes an optimizer step of it, epochs, itemised peak memory in GiB, and a range of hours. What the person
+    stated is kept; what is given here is kept too, and the rest is chosen around it.
 
     Args:
         run: The run, with its dataset validated.
@@ -95,7 +95,8 @@ def _local(spec: Spec | None, flavor: str | None) -> Spec:
     assert spec is not None  # the gate
     if spec.backend != "local":
         raise ToolError(
-            f"backend `{spec.backend}` cannot be sized yet: its flavors and prices are not read.", hint="--backend local"
+            f"backend `{spec.backend}` cannot be sized yet: its flavors and prices are not read.",
+            hint="--backend local",
         )
     if flavor not in (None, LOCAL):
         raise ToolError(f"`{flavor}` is no flavor of the local backend.", hint=f"leave it out, or say `{LOCAL}`")

