@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from ..tools.errors import FtagentError, UserError
 
 if TYPE_CHECKING:
+    from ..tools.run import Run
     from ..tools.settings import Settings
     from .loop import RunResult
 
@@ -150,15 +151,16 @@ def _resume(arguments: list[str]) -> int:
 
 
 def _runs(arguments: list[str]) -> int:
+    from ..tools.jobs import status_now
     from ..tools.run import experiment_name, list_runs
 
     options = _common("ftagent runs", "List the runs of this folder, newest first.", arguments, with_run=False)
     runs = list_runs(_settings(options).workdir)
     if options.json:
-        print(json.dumps([{"id": run.id, "status": run.status, "cost_usd": run.cost_usd} for run in runs]))
+        print(json.dumps([{"id": run.id, "status": status_now(run), "cost_usd": run.cost_usd} for run in runs]))
     else:
         for run in runs:
-            print(f"{run.id}  {run.status:<10}  {experiment_name(run.spec) if run.spec else '–'}")
+            print(f"{run.id}  {status_now(run):<10}  {experiment_name(run.spec) if run.spec else '–'}")
         if not runs:
             _say(f"no runs yet. hint: {EXAMPLE}")
     return DONE
@@ -184,12 +186,11 @@ def _show(arguments: list[str]) -> int:
 
 def _watch(arguments: list[str]) -> int:
     from ..tools.monitor import monitor_job
-    from ..tools.run import find_run
     from .console import RunConsole
     from .events import json_lines
 
     options = _common("ftagent watch", "Look on while a run's job works; Ctrl-C leaves it running.", arguments)
-    run = find_run(_settings(options).workdir, options.run)
+    run = _with_a_job(options)
     with RunConsole() as console:
         run.journal.listeners.append(json_lines(sys.stdout) if options.json else console)
         run.journal.tell("step", tool="monitor_job")
@@ -202,12 +203,24 @@ def _watch(arguments: list[str]) -> int:
     return DONE if report.health in ("done", "healthy") else FAILED
 
 
+def _with_a_job(options: argparse.Namespace) -> Run:
+    """Return the run that was named; without a name the newest one whose job works, else the newest of all."""
+    from ..tools.jobs import status_now
+    from ..tools.run import find_run, list_runs
+
+    workdir = _settings(options).workdir
+    if options.run is None:
+        for run in list_runs(workdir):
+            if run.job is not None and status_now(run) in ("queued", "running"):
+                return run
+    return find_run(workdir, options.run)
+
+
 def _cancel(arguments: list[str]) -> int:
     from ..tools.jobs import cancel_job
-    from ..tools.run import find_run
 
     options = _common("ftagent cancel", "End a run's job and everything it started.", arguments)
-    run = find_run(_settings(options).workdir, options.run)
+    run = _with_a_job(options)
     report = cancel_job(run)
     with contextlib.suppress(UserError):  # another process watches this run: it journals what it sees
         run.journal.acquire()

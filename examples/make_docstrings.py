@@ -44,7 +44,7 @@ SKIPPED_FOLDERS = frozenset(
     """.split()  # noqa: SIM905 (a list literal would take one line a name)
 )
 
-TRAIN_ROWS, TEST_ROWS = 240, 60
+TRAIN_ROWS, TEST_ROWS = 180, 60
 # Characters, since this script knows no tokenizer. With SmolLM2's tokenizer and chat template these bounds make rows
 # of 75 to 164 tokens, 108 on average (measured).
 SOURCE_CHARACTERS = range(90, 280)

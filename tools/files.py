@@ -1,9 +1,12 @@
-"""Files that are either the old ones or the new ones, never half of each."""
+"""Files that are either the old ones or the new ones, never half of each, and the room that they need."""
 
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
+
+from .errors import UserError
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -18,3 +21,18 @@ def write_whole(path: Path, content: bytes) -> None:
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def require_space(folder: Path, needed: float) -> None:
+    """Refuse a folder (it need not exist yet) whose disk has less room than a run will take.
+
+    Raises:
+        UserError: With what is left and what is needed, in bytes `needed`.
+    """
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    free = shutil.disk_usage(there).free
+    if free < needed:
+        raise UserError(
+            f"no space is left on `{there}`: {free / 1e6:.0f} MB, where this run needs about {needed / 1e6:.0f} MB.",
+            hint="free some, or choose another folder with --workdir",
+        )

@@ -84,6 +84,8 @@ def pick_hardware(
     )
     _refuse_impossible(wish, machine)
     length = _agreed("max_length", stated.max_length, max_length)
+    if length is not None and length < 1:
+        raise ToolError(f"max_length {length} keeps no token.", hint="leave it out, and the data decides")
     work = _work(spec, run.dataset, tokens, length, machine)
     plans = candidates(work, wish, machine)
     limit = max_hours if max_hours is not None else spec.max_hours
@@ -219,7 +221,7 @@ def _choice(chosen: Plan, plans: list[Plan], work: Work, machine: Machine, limit
 
 def _candidate(plan: Plan, limit: float | None) -> Candidate:
     in_time = limit is None or plan.hours <= limit
-    reason = "" if in_time else f"takes {plan.hours:.1f} of {limit:.1f} hours"
+    reason = "" if in_time else f"takes {_time(plan.hours)}"
     return Candidate(
         flavor=LOCAL,
         adapter=plan.adapter,
@@ -262,11 +264,16 @@ def _refuse(plans: list[Plan], work: Work, wish: Wish, machine: Machine, limit: 
             f"{smallest.words} at {work.longest} tokens does not fit this machine: {_shortage(smallest)}.",
             hint=_what_fits(work, wish, machine),
         )
+    assert limit is not None  # else a plan that fits had been chosen
     fastest = min((plan for plan in plans if plan.fits), key=lambda plan: plan.hours)
     raise ToolError(
-        f"{fastest.words} takes {fastest.hours:.1f} hours for {fastest.tokens:,} tokens, and the limit is {limit:.1f}.",
-        hint=f"max_hours {math.ceil(10 * fastest.hours) / 10:.1f}, or fewer epochs",
+        f"{fastest.words} takes {_time(fastest.hours)} for {fastest.tokens:,} tokens, and the limit is {_time(limit)}.",
+        hint=f"max_hours {math.ceil(100 * fastest.hours) / 100:g}, or fewer epochs",
     )
+
+
+def _time(hours: float) -> str:
+    return f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.0f} min"
 
 
 def _shortage(plan: Plan) -> str:

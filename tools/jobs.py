@@ -71,6 +71,13 @@ def cancel_job(run: Run) -> JobReport:
     return Watch(run).look()
 
 
+def status_now(run: Run) -> str:
+    """Return the run's status, asking its backend where the journal cannot know how the job stands."""
+    if run.job is None or not run.job_is_live:
+        return run.status
+    return backend_of(run.job.backend).status(run, run.job).stage.replace("_", " ")
+
+
 def hold_to_cap(run: Run, quote: Quote) -> None:
     """Refuse a job whose worst case would go over the cap.
 

@@ -18,6 +18,7 @@ from pathlib import Path
 
 GIB = 2**30
 CGROUPS = Path("/sys/fs/cgroup")
+OWN_CGROUPS = Path("/proc/self/cgroup")
 PROBE_TIMEOUT_S = 10
 
 # One core, so that what else runs here does not distort it and threads that wait do not spin; the best of a quarter of
@@ -175,7 +176,7 @@ def _cgroup_memory() -> tuple[float, float]:
 def _cgroup_folders(controller: str) -> list[Path]:
     """Return the folders of this process's groups and of all groups around them."""
     folders: list[Path] = []
-    for line in _read(Path("/proc/self/cgroup")).splitlines():
+    for line in _read(OWN_CGROUPS).splitlines():
         _, controllers, path = line.split(":", 2)
         if controllers and controller not in controllers.split(","):
             continue

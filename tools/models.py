@@ -84,9 +84,9 @@ def _nobody(*_: Any, **__: Any) -> None:
 
 
 def _in_folder(name: str, settings: Settings, tell: Tell) -> ModelRef | None:
-    folder = Path(name).expanduser()
+    folder = _folder(name)
     says_path = name.startswith((".", "/", "~")) or name.count("/") > 1
-    if not name or not folder.is_dir():
+    if folder is None:
         if says_path:
             raise InputError(
                 f"there is no folder `{one_line(name, 200)}`.", hint=f"paths are relative to `{Path.cwd()}`"
@@ -104,6 +104,15 @@ def _in_folder(name: str, settings: Settings, tell: Tell) -> ModelRef | None:
         revision=weights_revision(folder, settings, tell),
         licence=_licence(folder),
     )
+
+
+def _folder(name: str) -> Path | None:
+    """Return the folder of this name; a name that no file system takes is none."""
+    try:
+        folder = Path(name).expanduser()
+        return folder if name and folder.is_dir() else None
+    except (OSError, RuntimeError, ValueError):
+        return None
 
 
 def missing_files(folder: Path) -> str:
@@ -231,7 +240,7 @@ def _on_the_hub(name: str) -> tuple[ModelRef | None, str]:
         return None, "HF_HUB_OFFLINE keeps the Hub from being asked"
     if not _reachable(constants.ENDPOINT):
         return None, "the Hub cannot be reached"
-    transport_error = HfHubHTTPError.__mro__[1]  # httpx's HTTPError, or httpx2's under huggingface_hub 2
+    transport_error: Any = HfHubHTTPError.__mro__[1]  # httpx's HTTPError, or httpx2's under huggingface_hub 2
     try:
         return _within(LOOKUP_TIMEOUT_S, lambda: _ask_hub(name)), "the Hub knows no such model"
     except GatedRepoError as error:

@@ -14,6 +14,8 @@ from .settings import Settings
 from .words import Reading, read_words
 
 EXAMPLE = 'ftagent "fine-tune SmolLM2-135M-Instruct on examples/docstrings.jsonl"'
+BUILT_METHODS = ("sft",)
+BUILT_TARGETS = ("evaluate", "export")
 LLAMA_CPP_MODULES = ("xllamacpp", "cyllama")
 
 
@@ -52,8 +54,29 @@ def plan_run(
             setattr(reading, name, value)
     spec = _spec(request, reading, run.settings)
     if not offline:
+        refuse_unbuilt(spec)
         spec = _resolve(spec, run)
     return spec
+
+
+def refuse_unbuilt(spec: Spec) -> None:
+    """Refuse what was asked for and cannot be done yet, before anything else is done.
+
+    Raises:
+        InputError: With what was asked for, and what can be had instead.
+    """
+    wanted = [
+        (spec.backend != "local", f"jobs on `{spec.backend}`", "--backend local trains on this machine"),
+        (spec.method not in BUILT_METHODS, f"`{spec.method}`", f"methods: {', '.join(BUILT_METHODS)}"),
+        *((t not in BUILT_TARGETS, f"`{t}`", f"targets: {', '.join(BUILT_TARGETS)}") for t in spec.targets),
+        *(
+            (True, f"the benchmark `{b}`", "leave it out: base and tuned model are compared on held-out rows")
+            for b in spec.overrides.benchmarks or ()
+        ),
+    ]
+    for unbuilt, what, instead in wanted:
+        if unbuilt:
+            raise InputError(f"{what} is not built yet.", hint=instead)
 
 
 def plan_for(

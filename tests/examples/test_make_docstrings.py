@@ -42,8 +42,8 @@ def test_the_same_python_makes_the_same_bytes(made: Path, tmp_path: Path) -> Non
     assert again.read_bytes() == made.read_bytes()
 
 
-def test_there_are_240_rows_to_train_on_and_60_held_out(rows: list[dict[str, Any]]) -> None:
-    assert [row["split"] for row in rows] == ["train"] * 240 + ["test"] * 60
+def test_there_are_180_rows_to_train_on_and_60_held_out(rows: list[dict[str, Any]]) -> None:
+    assert [row["split"] for row in rows] == ["train"] * 180 + ["test"] * 60
 
 
 def test_no_module_no_function_and_no_answer_is_on_both_sides(rows: list[dict[str, Any]]) -> None:

@@ -1,0 +1,60 @@
+"""A plan keeps what was said, says why it inferred the rest, and refuses what cannot be done before doing anything."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from ftagent.tools.errors import InputError, ToolError
+from ftagent.tools.facts import Spec
+from ftagent.tools.plan import plan_run
+from ftagent.tools.run import new_run
+from ftagent.tools.settings import load_settings
+
+REQUEST = "fine-tune Qwen3-0.6B on open-r1/codeforces-cots"
+
+
+def _plan(request: str, **options: str) -> Spec:
+    return plan_run(new_run(load_settings()), request, offline=True, **options)  # type: ignore[arg-type]
+
+
+def test_every_field_is_stated_or_has_a_reason() -> None:
+    spec = _plan(f"{REQUEST}, 2 epochs, budget $5")
+    assert set(spec.stated) == {"model", "dataset", "num_train_epochs", "budget_usd"}
+    assert set(spec.inferred) == {"method", "targets", "backend"}
+    assert spec.targets == ("evaluate", "export") and spec.overrides.given() == {"num_train_epochs": 2.0}
+
+
+def test_stated_targets_are_the_targets() -> None:
+    assert _plan(f"{REQUEST} and compare it with the base").targets == ("evaluate",)
+    assert _plan(f"{REQUEST}, no export").targets == ("evaluate",)
+    assert "targets" in _plan(f"{REQUEST}, no export").stated
+
+
+def test_without_llama_cpp_an_export_that_nobody_asked_for_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    spec = _plan(REQUEST)
+    assert spec.targets == ("evaluate",) and "not installed" in spec.inferred["targets"]
+    assert _plan(f"{REQUEST}, export it to GGUF").targets == ("export",)
+
+
+def test_an_argument_completes_a_name_and_never_replaces_it() -> None:
+    assert _plan(REQUEST, model="Qwen/Qwen3-0.6B").model == "Qwen/Qwen3-0.6B"
+    with pytest.raises(ToolError, match=r"stated model `Qwen3-0\.6B`; `evil/Other-0\.6B` is another one"):
+        _plan(REQUEST, model="evil/Other-0.6B")
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ("on Hugging Face Jobs", "jobs on `hf-jobs` is not built yet"),
+        ("with DPO", "`dpo` is not built yet"),
+        ("and publish it", "`publish` is not built yet"),
+        ("every night", "`schedule` is not built yet"),
+        ("and evaluate on HumanEval", "the benchmark `humaneval` is not built yet"),
+    ],
+)
+def test_what_is_not_built_is_refused_before_anything_is_looked_up(workdir: Path, asked: str, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        plan_run(new_run(load_settings()), f"fine-tune SmolLM2-135M-Instruct on rows.jsonl {asked}")
+    assert list(workdir.iterdir()) == []
