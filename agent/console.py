@@ -91,7 +91,7 @@ class RunConsole:
         """Show a quote and ask whether to spend it."""
         self._stop()
         self.console.print(f"  {quote.backend} · {quote.flavor} · {words(quote)} · at most ${quote.reserve_usd:.2f}")
-        answer = self.console.input("Start this job? [y/N] ")
+        answer = self.console.input(Text("Start this job? [y/N] "))
         return answer.strip().lower() in ("y", "yes")
 
     ask.asks_a_person = True  # type: ignore[attr-defined]

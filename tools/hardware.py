@@ -32,7 +32,7 @@ LOW, HIGH = 0.8, 1.5
 TIMEOUT_FLOOR_S = 1800
 TIMEOUT_STEP_S = 300
 # Among plans that take about as long, the one with the least memory is taken.
-ABOUT_AS_LONG = 1.03
+ABOUT_AS_LONG = 1.1
 SHORTEST_ROWS = 64
 
 T = TypeVar("T")

@@ -56,12 +56,14 @@ def test_training_progress_says_step_loss_speed_time_left_and_the_curve() -> Non
 def test_a_person_is_shown_the_quote_before_answering(monkeypatch: pytest.MonkeyPatch) -> None:
     out = io.StringIO()
     console = Console(file=out, width=100)
-    monkeypatch.setattr(console, "input", lambda prompt: "y")
+    asked: list[str] = []
+    monkeypatch.setattr(console, "input", lambda prompt: asked.append(str(prompt)) or "y")
     span = Range(low=0.5, expected=1.0, high=1.5)
     quote = Quote(
         backend="hf-jobs", flavor="l4x1", script_sha256="a", hours=span, cost_usd=span, reserve_usd=2.0, timeout_s=7200
     )
     assert RunConsole(console).ask(quote)
+    assert asked == ["Start this job? [y/N] "]
     assert "hf-jobs · l4x1 · 30–90 min, $0.50–$1.50 · at most $2.00" in out.getvalue()
 
 

@@ -107,7 +107,7 @@ def test_the_demo_trains_on_its_answers_alone_and_keeps_its_own_hold_out(bench: 
     report = bench.report(DOCSTRINGS, show=2)
     assert (report.verdict, report.mapping) == ("mapped", "messages_to_prompt_completion")
     assert report.trainer_columns == ("prompt", "completion")
-    assert report.rows == 300 and report.filter is None
+    assert report.rows == 240 and report.filter is None
     assert report.holdout is not None
     assert (report.holdout.function, report.holdout.rows) == ("split_by_column", 60)
     assert report.lengths.p50 <= report.lengths.p95 <= report.lengths.p99 <= report.lengths.max <= report.max_length

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -67,6 +69,7 @@ def test_no_server_stays_behind_a_killed_process(
 ) -> None:
     code = f"""
 import time
+from importlib.resources import files
 from pathlib import Path
 from ftagent.tools.llama_cpp import serve
 from ftagent.tools.settings import Settings
@@ -151,3 +154,15 @@ def test_the_lines_for_people_survive_spaces_in_paths() -> None:
         "llama-server -m 'my models/Tiny-Q4_K_M.gguf' --jinja",
         "ollama create tiny-q4_k_m -f 'my models/Tiny-Q4_K_M.Modelfile' && ollama run tiny-q4_k_m",
     ]
+
+
+def test_a_converter_that_is_not_the_tested_one_is_not_run(tmp_path: Path) -> None:
+    template = Path(str(files("ftagent.tools.templates") / "convert.py")).read_text(encoding="utf-8")
+    script = tmp_path / "convert.py"
+    known = re.search(r'"0\.1\.1": "(\w+)"', template)
+    assert known is not None
+    script.write_text(template.replace(known[1], "0" * 64), encoding="utf-8")
+    request = tmp_path / "request.json"
+    request.write_text('{"model": ".", "out": "x", "type": "f16", "checkout": null}', encoding="utf-8")
+    done = subprocess.run([sys.executable, str(script), str(request), "answer"], capture_output=True, text=True)
+    assert done.returncode == 1 and "is not the package that was tested: it is not run" in done.stderr
