@@ -241,6 +241,7 @@ def _reason(plan: Plan, work: Work, machine: Machine) -> str:
     steps = math.ceil(plan.epochs * work.rows / step_rows)
     reasons = [f"batch {plan.batch} × {plan.accumulation} makes {steps} optimizer steps of {step_rows} rows"]
     if plan.adapter == "lora":
+        # Schulman et al. 2025, "LoRA Without Regret", https://thinkingmachines.ai/blog/lora
         reasons.append("LoRA learns small data as well as training all weights does, with far less memory")
     if plan.adapter == "qlora":
         reasons.append("the weights fit in 4 bits only")

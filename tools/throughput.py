@@ -14,7 +14,7 @@ from .memory import trained_parameters
 # Training arithmetic of large batches as a share of float32 matrix products on all cores. Measured with SmolLM2-135M
 # under TRL 1.16 (torch 2.13, x86 with AVX-512, two threads): the share varies by 6 % over LoRA and full, with and
 # without checkpointing, so that the operations are counted rightly; this is its level.
-CPU_EFFICIENCY = 0.43
+CPU_EFFICIENCY = 0.4
 # The same run in bf16: 1.2 times faster with AMX, and about six times slower where bf16 is emulated.
 CPU_BF16_NATIVE = 1.2
 CPU_BF16_EMULATED = 0.17

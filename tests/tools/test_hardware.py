@@ -278,7 +278,7 @@ def test_what_cannot_be_sized_is_refused(make: Any, spec: dict[str, Any], given:
 
 
 def test_packed_rows_are_as_long_as_allowed(make: Any) -> None:
-    packed, padded = pick_hardware(make({"packing": True})), pick_hardware(make())
+    packed, padded = pick_hardware(make({"packing": True}), batch=4), pick_hardware(make(), batch=4)
     assert packed.memory_gib.activations > padded.memory_gib.activations
     assert packed.tokens == padded.tokens
 
