@@ -348,7 +348,9 @@ class JobReport(Fact):
     seconds: float
     step: int | None = None
     first_loss: float | None = None
+    """Mean training loss of the first tenth of the points."""
     last_loss: float | None = None
+    """Mean training loss of the last tenth."""
     tokens_per_s: float | None = None
     peak_memory_gib: float | None = None
     cost_usd: float = 0.0

@@ -220,13 +220,17 @@ class Watch:
             self.alerts.append(alert)
             self.run.journal.tell("alert", **alert.model_dump())
 
+    def _losses(self) -> list[float]:
+        return [loss for point in self.points if (loss := point.values.get(LOSS)) is not None]
+
     def _of_this_attempt(self, state: JobState) -> list[Point]:
         """Leave out what an earlier attempt logged: its end says nothing about this one."""
         return [p for p in self.points if p.time and state.started_at and p.time >= state.started_at]
 
     def _report(self, state: JobState, findings: dict[Rule, str]) -> JobReport:
         stage, health, reason = self._verdict(state, findings)
-        losses = [loss for p in self.points if (loss := p.values.get(LOSS)) is not None]
+        losses = self._losses()
+        tenth = max(1, len(losses) // 10)  # one batch says little: its loss goes up and down with its rows
         return JobReport(
             job_id=self.job.id,
             stage=stage,
@@ -234,8 +238,8 @@ class Watch:
             reason=reason,
             seconds=round(state.seconds, 1),
             step=self.points[-1].step if self.points else None,
-            first_loss=losses[0] if losses else None,
-            last_loss=losses[-1] if losses else None,
+            first_loss=statistics.fmean(losses[:tenth]) if losses else None,
+            last_loss=statistics.fmean(losses[-tenth:]) if losses else None,
             tokens_per_s=pace(self._of_this_attempt(state), "train/num_tokens"),
             peak_memory_gib=state.peak_memory_gib,
             cost_usd=price_usd_per_hour(self.run) * state.seconds / 3600,
@@ -267,18 +271,19 @@ class Watch:
     def _tell(self, report: JobReport) -> None:
         self._told_at = time.monotonic()
         total = _total_steps(self.run, self.points)
+        losses = self._losses()
         steps_per_s = pace(self.points[-RECENT:])
         line = self.backend.log_tail(self.run, self.job, 1)
         self.run.journal.tell(
             "progress",
             step=report.step,
             total_steps=total,
-            loss=report.last_loss,
+            loss=losses[-1] if losses else None,
             tokens_per_s=report.tokens_per_s,
             fraction=min(1.0, report.step / total) if report.step and total else None,
             seconds=report.seconds,
             seconds_left=max(0, total - report.step) / steps_per_s if report.step and total and steps_per_s else None,
-            losses=[loss for p in self.points if (loss := p.values.get(LOSS)) is not None][-LOSSES_TOLD:],
+            losses=losses[-LOSSES_TOLD:],
             text=_printable(line[0]) if line else None,
         )
 
