@@ -18,7 +18,7 @@ from ..tools.facts import Ended, Resumed
 from ..tools.gates import next_tool
 from ..tools.run import Event, Listener, Run, find_run, new_run, report_path
 from ..tools.script import hash_on_disk
-from ..tools.settings import Settings, load_settings
+from ..tools.settings import Settings, carried_over, load_settings
 from .approval import Decide
 from .context import build_messages, system_prompt
 from .events import stream_events
@@ -124,6 +124,8 @@ class FineTuneAgent:
         toolbox = Toolbox(run, request=instruction, decide=self.approve, dry_run=self.dry_run)
         try:
             if resumed:
+                settings = carried_over(run.settings, self.settings)
+                run = run if settings == run.settings else run.record(settings)
                 toolbox.run = run.record(Resumed(script_sha256=hash_on_disk(run)))
             answer = _run_agent(toolbox)
             toolbox.run = toolbox.run.record(_ending(toolbox.run, self.dry_run, answer))

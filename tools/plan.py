@@ -130,8 +130,7 @@ def _spec(request: str, reading: Reading, settings: Settings) -> Spec:
         inferred["backend"] = "neither the instruction nor the settings name one"
     else:
         stated.append("backend")
-    budget = reading.budget_usd if reading.budget_usd is not None else settings.max_cost_usd
-    stated += [n for n, v in (("budget_usd", budget), ("max_hours", reading.max_hours)) if v is not None]
+    stated += [name for name in ("budget_usd", "max_hours") if getattr(reading, name) is not None]
     assert reading.model is not None and reading.dataset is not None
     return Spec.model_validate(
         {
@@ -143,7 +142,7 @@ def _spec(request: str, reading: Reading, settings: Settings) -> Spec:
             "method": reading.method or "sft",
             "targets": targets,
             "overrides": Overrides(**reading.overrides),
-            "budget_usd": budget,
+            "budget_usd": reading.budget_usd,
             "backend": backend,
             "max_hours": reading.max_hours,
             "stated": tuple(stated),

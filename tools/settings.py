@@ -43,6 +43,16 @@ class Settings(Fact):
     """Field name to where its value came from; fields that are left out have their default."""
 
 
+def carried_over(former: Settings, present: Settings) -> Settings:
+    """Return the settings of a run that is taken up again: what is given now wins, what is left out stays as it was.
+
+    Folders and the interpreter are always those of the present process: the run may have moved.
+    """
+    given = {*present.origins, "workdir", "cache_dir", "python"}
+    kept = {name: getattr(former, name) for name in Settings.model_fields if name not in given}
+    return present.model_copy(update={**kept, "origins": former.origins | present.origins})
+
+
 def load_settings(flags: dict[str, Any] | None = None, *, environ: dict[str, str] | None = None) -> Settings:
     """Read the settings file and the environment, and lay `flags` over them.
 

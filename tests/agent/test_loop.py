@@ -80,6 +80,9 @@ def test_the_cap_holds_whoever_approves(workdir: Path, monkeypatch: pytest.Monke
     instant.install(monkeypatch, pick_hardware=dear)
     with pytest.raises(BudgetExceeded, match=r"could cost \$4.00 .* the cap is \$3.00"):
         FineTuneAgent(approve=True, max_cost=3.0).run(REQUEST)
+    with pytest.raises(BudgetExceeded, match=r"the cap is \$3.00"):
+        FineTuneAgent(approve=True).resume()
+    assert FineTuneAgent(approve=True, max_cost=4.0).resume().ok
 
 
 def test_a_red_preflight_ends_the_run_as_failed(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:

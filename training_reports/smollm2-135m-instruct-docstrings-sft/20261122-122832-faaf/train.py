@@ -43,7 +43,10 @@ from trl import SFTConfig, SFTTrainer
 
 # --- what this run is: ftagent writes these values; its report has the reason for each --------------------------------
 
-MODEL = "/home/me/.cache/ftagent/models/SmolLM2-135M-Instruct"
+MODEL = (
+    '/home/me/.cache/ftagent/models/SmolLM2-135M-I'
+    'nstruct'
+)
 REVISION = None
 LOADER = {
     "path": "json",
