@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -17,36 +16,9 @@ from ftagent.tools.settings import load_settings
 
 from ..openai_server import Reply, Script, openai_server
 from .instant import REQUEST, instant_tools
+from .scripted_llm import STEPS, expected_step, offered_tools, strong
 
 __all__ = ["instant_tools"]
-
-STEPS = [
-    "plan_run",
-    "validate_dataset",
-    "pick_hardware",
-    "write_script",
-    "preflight",
-    "submit_job",
-    "monitor_job",
-    "evaluate_model",
-    "export_gguf",
-]
-
-
-def _offered(body: dict[str, Any]) -> list[str]:
-    return [tool["function"]["name"] for tool in body.get("tools", [])]
-
-
-def _expected(body: dict[str, Any]) -> str | None:
-    found = re.search(r"Next expected step: (\w+)", str(body["messages"][-1]["content"]))
-    return found.group(1) if found else None
-
-
-def strong(body: dict[str, Any]) -> Reply:
-    """A planner that reads where it stands and calls what comes next."""
-    if step := _expected(body):
-        return Reply(tool=step)
-    return Reply(tool="final_answer", arguments={"answer": "All is done, and the tuned model is better."})
 
 
 def _run(script: Script, **options: Any) -> tuple[Run, list[dict[str, Any]]]:
@@ -64,7 +36,7 @@ def test_a_strong_planner_walks_the_way_in_one_call_a_step(workdir: Path) -> Non
     run, requests = _run(strong)
     assert _done(run) and run.ended is not None and run.ended.reason.startswith("All is done")
     assert len(requests) == len(STEPS) + 1
-    to_submit = [r for r in requests if _expected(r) in STEPS[:6]]
+    to_submit = [r for r in requests if expected_step(r) in STEPS[:6]]
     assert len(to_submit) <= 8
     assert sum(call.prompt_tokens for call in run.llm_calls[:6]) <= 25_000
     assert len(run.llm_calls) == len(requests) and run.notes == ()
@@ -73,10 +45,10 @@ def test_a_strong_planner_walks_the_way_in_one_call_a_step(workdir: Path) -> Non
 def test_only_legal_tools_are_offered_and_the_end_only_at_the_end(workdir: Path) -> None:
     _, requests = _run(strong)
     for request in requests[:-1]:
-        assert _offered(request)[0] == _expected(request)
-        assert "final_answer" not in _offered(request)
-        assert len(_offered(request)) <= 6
-    assert "final_answer" in _offered(requests[-1])
+        assert offered_tools(request)[0] == expected_step(request)
+        assert "final_answer" not in offered_tools(request)
+        assert len(offered_tools(request)) <= 6
+    assert "final_answer" in offered_tools(requests[-1])
     assert "request" not in str(requests[0]["tools"][0]["function"]["parameters"]["properties"])
 
 
