@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .agent.loop import FineTuneAgent, RunResult
     from .tools.errors import ApprovalNeeded, BudgetExceeded, FtagentError, ToolError, UserError
-    from .tools.run import Event, Run
+    from .tools.journal import Event
+    from .tools.run import Run
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "FineTuneAgent": "agent.loop",
     "RunResult": "agent.loop",
-    "Event": "tools.run",
+    "Event": "tools.journal",
     "Run": "tools.run",
     "ApprovalNeeded": "tools.errors",
     "BudgetExceeded": "tools.errors",

@@ -29,7 +29,7 @@ from ..tools.facts import (
     Script,
     Spec,
 )
-from ..tools.run import FACTS, Event
+from ..tools.journal import FACTS, Event
 from .approval import words
 
 BARS = "▁▂▃▄▅▆▇█"

@@ -1,7 +1,7 @@
 """What a run tells its listeners, and the listeners that need no screen.
 
-An event is `tools.run.Event`: `{"run", "seq", "at", "kind", "data"}`. Journalled kinds are those of `tools.run.FACTS`,
-one for each fact that was settled, with the fact as data. Transient kinds have no `seq`:
+An event is `tools.journal.Event`: `{"run", "seq", "at", "kind", "data"}`. Journalled kinds are those of
+`tools.journal.FACTS`, one for each fact that was settled, with the fact as data. Transient kinds have no `seq`:
 
     step        a tool was called                    {"tool"}
     progress    a long step is under way             {"step", …}: for training `step`, `loss`, `tokens_per_s`, …
@@ -17,7 +17,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any, TextIO
 
-from ..tools.run import Event, Listener
+from ..tools.journal import Event, Listener
 
 
 def json_lines(stream: TextIO) -> Listener:

@@ -16,7 +16,8 @@ from ..tools import report
 from ..tools.errors import FtagentError, ToolError, UserError
 from ..tools.facts import Ended, Resumed
 from ..tools.gates import next_tool
-from ..tools.run import Event, Listener, Run, find_run, new_run, report_path
+from ..tools.journal import Event, Listener
+from ..tools.run import Run, find_run, new_run, report_path
 from ..tools.script import hash_on_disk
 from ..tools.settings import Settings, carried_over, load_settings
 from .approval import Decide

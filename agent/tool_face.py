@@ -17,8 +17,9 @@ from pydantic import BaseModel
 
 from ..tools.errors import FtagentError, InputError, UserError
 from ..tools.facts import Spec
+from ..tools.journal import Listener
 from ..tools.plan import plan_for
-from ..tools.run import REPORTS, Listener, Run, experiment_name, find_run, new_run
+from ..tools.run import REPORTS, Run, experiment_name, find_run, new_run
 from ..tools.settings import Settings
 from .console import RunConsole
 from .toolbox import TOOL_NAMES, Toolbox, ToolInfo, error_object, input_schema, tool_info

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from .facts import Candidate, Parameter, Range
 from .files import write_whole
+from .journal import JOURNAL, Event, Journal, Listener
 from .llama_cpp import serve_lines
-from .run import JOURNAL, Event, Journal, Listener, Run, experiment_name, open_run, refold, report_path
+from .run import Run, experiment_name, open_run, refold, report_path
 
 if TYPE_CHECKING:
     from jinja2 import Template

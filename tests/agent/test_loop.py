@@ -10,7 +10,8 @@ import pytest
 from ftagent.agent.loop import FineTuneAgent
 from ftagent.tools.errors import ApprovalNeeded, BudgetExceeded, InputError, ToolError
 from ftagent.tools.facts import Check, HardwareChoice, JobReport, PreflightReport, Range
-from ftagent.tools.run import Event, Run, open_run
+from ftagent.tools.journal import Event
+from ftagent.tools.run import Run, open_run
 
 from . import instant
 from .instant import REQUEST, instant_tools

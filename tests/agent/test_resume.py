@@ -26,8 +26,7 @@ __all__ = ["taught"]
 KILLED = """
 import os, signal, sys
 from ftagent.agent.cli import main
-from ftagent.tools import run
-from ftagent.tools.run import Journal
+from ftagent.tools.journal import Journal
 append, left = Journal.append, int(sys.argv[1])
 def counted(self, fact):
     global left

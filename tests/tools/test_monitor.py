@@ -15,9 +15,10 @@ from ftagent.tools import monitor
 from ftagent.tools.backends.local import LocalBackend
 from ftagent.tools.facts import Job, JobReport, Parameter
 from ftagent.tools.jobs import submit_job
+from ftagent.tools.journal import Event
 from ftagent.tools.metrics import LOSS, Point, read_metrics
 from ftagent.tools.monitor import RULES, Watched, monitor_job
-from ftagent.tools.run import Event, Run, refold
+from ftagent.tools.run import Run, refold
 
 # What `train.py` leaves behind when it has trained.
 SAVE = """

@@ -21,7 +21,8 @@ from ftagent.tools.facts import (
     Spec,
 )
 from ftagent.tools.gates import next_tool
-from ftagent.tools.run import JOURNAL, Run, experiment_name, find_run, list_runs, new_run, open_run, refold
+from ftagent.tools.journal import JOURNAL
+from ftagent.tools.run import Run, experiment_name, find_run, list_runs, new_run, open_run, refold
 from ftagent.tools.settings import load_settings
 
 SPEC = Spec(request="fine-tune a on b", model="org/Tiny-1M", dataset="data/rows.jsonl", targets=("evaluate",))
