@@ -57,7 +57,7 @@ LOADER = {
 SPLIT = "train"
 COLUMNS = ["prompt", "completion"]
 PROJECT = "smollm2-135m-instruct-docstrings-sft"
-RUN = "20261122-122832-faaf"
+RUN = "20261122-125205-101a"
 
 LOSS_ON = "completion"
 ADAPTER = "lora"
