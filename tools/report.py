@@ -146,9 +146,8 @@ def _link(run: Run, name: str) -> str:
 
 
 def _from_workdir(run: Run, name: str) -> Path:
-    """Return the path that a person in the working folder would type."""
-    path = run.folder / name
-    return path.relative_to(run.settings.workdir) if path.is_relative_to(run.settings.workdir) else path
+    """Return the path that a person types who stands where `training_reports/` lies, wherever that was moved to."""
+    return (run.folder / name).relative_to(run.folder.parents[2])
 
 
 def _notes(path: Path) -> str:
