@@ -51,7 +51,10 @@ def test_a_call_reaches_llama_cpp_and_comes_back_with_its_tokens_counted(
 
 
 @pytest.mark.slow
-def test_a_135m_model_in_llama_cpp_is_carried_through_a_dry_run(workdir: Path, server: str) -> None:
+def test_a_135m_model_in_llama_cpp_is_carried_through_a_dry_run(
+    workdir: Path, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(llm, "MAX_TOKENS", 128)  # it never ends by itself, and its calls are short
     settings = load_settings({"llm": "openai/smollm2", "llm_base_url": server, "workdir": workdir})
     result = FineTuneAgent(settings=settings, dry_run=True).run(REQUEST)
     run = result.run
