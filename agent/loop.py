@@ -182,7 +182,7 @@ class RailedAgent(ToolCallingAgent):
     @property
     def tools_and_managed_agents(self) -> list[Tool]:
         """The tools that are legal now; the end only when the way is at its end."""
-        legal = [_as_tool(tool_info(name)) for name in self.toolbox.legal()]
+        legal: list[Tool] = [OfferedTool(tool_info(name)) for name in self.toolbox.legal()]
         return legal if self.toolbox.expected() else [*legal, self.tools["final_answer"]]
 
     def write_memory_to_messages(self, summary_mode: bool = False) -> list[Any]:
@@ -217,10 +217,6 @@ def _for_planners(info: ToolInfo) -> dict[str, dict[str, Any]]:
     """Leave out what a planner has no say in: the user's own words."""
     hidden = ("request", "offline") if info.name == "plan_run" else ()
     return {name: entry for name, entry in input_schema(info).items() if name not in hidden}
-
-
-def _as_tool(info: ToolInfo) -> Tool:
-    return OfferedTool(info)
 
 
 def _templates() -> Any:

@@ -19,7 +19,7 @@ from ..tools.errors import FtagentError, InputError, UserError
 from ..tools.facts import Spec
 from ..tools.journal import Listener
 from ..tools.plan import plan_for
-from ..tools.run import REPORTS, Run, experiment_name, find_run, new_run
+from ..tools.run import Run, find_run, home_of, new_run
 from ..tools.settings import Settings
 from .console import RunConsole
 from .toolbox import TOOL_NAMES, Toolbox, ToolInfo, error_object, input_schema, tool_info
@@ -112,7 +112,7 @@ def _call(info: ToolInfo, options: argparse.Namespace, settings: Settings, liste
         return info.function(**given)
     run = _open(info, options, settings)
     run.journal.listeners += listeners
-    toolbox = Toolbox(run, decide=True if options.yes else None)
+    toolbox = Toolbox(run, decide=True if options.yes else None, keep=options.run_id is not None)
     try:
         result = toolbox.invoke(info.name, given)
         if isinstance(result, Spec):
@@ -130,7 +130,7 @@ def _plan(spec: Spec) -> dict[str, Any]:
 
 def _start(run: Run, spec: Spec) -> str:
     """Give a planned run its folder, so that the next command can go on with it."""
-    run.journal.settle(run.settings.workdir / REPORTS / experiment_name(spec) / run.id)
+    run.journal.settle(home_of(run, spec))
     return run.id
 
 

@@ -15,14 +15,14 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from ..tools.errors import FtagentError, ToolError
 from ..tools.facts import Fact, Spec
 from ..tools.files import require_space
 from ..tools.gates import APPROVED, GATES, closed_gate, next_tool
 from ..tools.models import weight_files
-from ..tools.run import REPORTS, Run, experiment_name, refold
+from ..tools.run import Run, home_of, refold
 from .approval import Decide, approve
 
 OBSERVATION_CHARS = 4000  # about 1,000 tokens: a turn's result never crowds out the request
@@ -81,7 +81,7 @@ def tool_info(name: str) -> ToolInfo:
         if parameter.name != "run":
             default = ... if parameter.default is inspect.Parameter.empty else parameter.default
             text = re.sub(r"\s+", " ", described[parameter.name])
-            fields[parameter.name] = (hints[parameter.name], _field(default, text))
+            fields[parameter.name] = (hints[parameter.name], Field(default=default, description=text))
     return ToolInfo(
         name=name,
         function=function,
@@ -89,12 +89,6 @@ def tool_info(name: str) -> ToolInfo:
         arguments=create_model(name, __config__=ConfigDict(extra="forbid"), **fields),
         takes_run="run" in hints,
     )
-
-
-def _field(default: Any, description: str) -> Any:
-    from pydantic import Field
-
-    return Field(default=default, description=description)
 
 
 def input_schema(info: ToolInfo) -> dict[str, dict[str, Any]]:
@@ -119,15 +113,23 @@ class Toolbox:
         request: The user's own words; a planner cannot plan for other ones.
         decide: Who approves: see `approval.approve`.
         dry_run: Leave out everything from `submit_job` on.
+        keep: Give the run a folder once its data was found to train; without it, all stays in memory.
     """
 
     def __init__(
-        self, run: Run, *, request: str | None = None, decide: Decide | bool | None = None, dry_run: bool = False
+        self,
+        run: Run,
+        *,
+        request: str | None = None,
+        decide: Decide | bool | None = None,
+        dry_run: bool = False,
+        keep: bool = True,
     ) -> None:
         self.run = run
         self.request = request
         self.decide = decide
         self.dry_run = dry_run
+        self.keep = keep
         self.last_error: ToolError | None = None
 
     def expected(self) -> str | None:
@@ -195,9 +197,9 @@ class Toolbox:
     def _settle(self) -> None:
         """Give the run its folder once its data was found to train: nothing that failed before leaves a trace."""
         run = self.run
-        if run.journal.folder is None and run.spec is not None and run.dataset is not None:
+        if self.keep and run.journal.folder is None and run.spec is not None and run.dataset is not None:
             require_space(run.settings.workdir, _disk_bytes(run.spec))
-            run.journal.settle(run.settings.workdir / REPORTS / experiment_name(run.spec) / run.id)
+            run.journal.settle(home_of(run, run.spec))
 
 
 def _disk_bytes(spec: Spec) -> float:

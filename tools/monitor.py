@@ -20,6 +20,7 @@ from .facts import TERMINAL_STAGES, Alert, Health, Job, JobReport, Stage
 from .gates import require
 from .metrics import LOSS, Point, draw_loss, merged, pace, read_metrics, write_metrics
 from .run import Run, experiment_name
+from .trained import CHECKPOINT
 
 POLL_S = 1.0
 PAUSE_S_PER_POINT = 0.0005
@@ -39,7 +40,6 @@ TAIL_LINES = 200
 METRICS = "metrics.jsonl"
 CURVE = "loss.png"
 RESULT = "result.json"
-CHECKPOINT = "checkpoint"
 WEIGHTS = ("adapter_model.safetensors", "model*.safetensors")
 
 

@@ -11,6 +11,7 @@ from .errors import InputError, ToolError
 from .facts import Method, Overrides, Spec, Target
 from .run import Run
 from .settings import Settings
+from .shapes import one_line
 from .words import Reading, read_words
 
 EXAMPLE = 'ftagent "fine-tune SmolLM2-135M-Instruct on examples/docstrings.jsonl"'
@@ -117,7 +118,7 @@ def _spec(request: str, reading: Reading, settings: Settings) -> Spec:
         raise InputError("there is no instruction.", hint=EXAMPLE)
     for what, name in (("model", reading.model), ("dataset", reading.dataset)):
         if name is None:
-            raise InputError(f"`{_short(request)}` names no {what}.", hint=f"name both, as in {EXAMPLE}")
+            raise InputError(f"`{one_line(request, 60)}` names no {what}.", hint=f"name both, as in {EXAMPLE}")
     stated = [name for name in ("model", "dataset", "subset", "split", "method") if getattr(reading, name)]
     stated += list(reading.overrides)
     inferred: dict[str, str] = {}
@@ -176,8 +177,3 @@ def _resolve(spec: Spec, run: Run) -> Spec:
         found["dataset_ref"] = resolve_dataset(spec.dataset, run.settings)
     found["model_ref"] = resolve_model(spec.model, run.settings, run.journal.tell)
     return spec.model_copy(update=found)
-
-
-def _short(text: str, limit: int = 60) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= limit else line[: limit - 1] + "…"

@@ -263,6 +263,11 @@ def experiment_name(spec: Spec) -> str:
     return "-".join(slug(part) for part in (model, stem or dataset.name, spec.method))
 
 
+def home_of(run: Run, spec: Spec) -> Path:
+    """Return the folder that a run of this plan takes."""
+    return run.settings.workdir / REPORTS / experiment_name(spec) / run.id
+
+
 def slug(text: str) -> str:
     """Return `text` in lower case with everything but letters, digits and dots as single hyphens."""
     return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-.") or "unnamed"

@@ -144,6 +144,16 @@ def test_a_tool_prints_one_object(workdir: Path, capsys: pytest.CaptureFixture[s
     assert json.loads(capsys.readouterr().out)["result"]["id"] == "job-1"
 
 
+def test_a_tool_that_works_without_a_run_leaves_none(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("ftagent.tools.plan._resolve", lambda spec, run: spec)
+    options = ["--model", "Tiny-1M", "--dataset", "rows.jsonl", "--method", "sft", "--json"]
+    assert main(["tool", "validate_dataset", *options]) == 0
+    assert json.loads(capsys.readouterr().out)["result"]["verdict"] == "ready"
+    assert list(workdir.iterdir()) == []
+
+
 def test_every_help_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     for arguments in (["--help"], ["tool", "--help"], ["tool", "plan_run", "--help"], ["watch", "--help"]):
         with pytest.raises(SystemExit) as ended:
