@@ -11,12 +11,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from .data.emitted import source_of
+from .data.filters import FILTERS
+from .data.holdouts import HOLDOUTS
+from .data.mappings import MAPPINGS, Row
+from .data.shapes import Refusal, Shape, recognise
+from .data.sources import NUMBER, Source, load_rows
 from .errors import InputError, ToolError
 from .facts import DatasetRef, DatasetReport, Holdout, Lengths, Problem, Spec
 from .gates import require
 from .run import Run
-from .shapes import FILTERS, HOLDOUTS, MAPPINGS, Refusal, Row, Shape, one_line, recognise, source_of
-from .sources import NUMBER, Source, load_rows
+from .wording import one_line
 from .worker import run_worker
 
 TOOL = "validate_dataset"

@@ -118,6 +118,26 @@ class Lengths(Fact):
     max: int
 
 
+class Cut(Fact):
+    """What a maximal length costs."""
+
+    length: int
+    """Tokens at which rows would be cut."""
+    share: float
+    """Share of the training rows that are longer: they lose their ends, and the token that stops the model."""
+    lost: float
+    """Share of the training rows that would have nothing left to learn."""
+
+
+class Missing(Fact):
+    """Why no trainer of a method takes a dataset."""
+
+    missing: str
+    """The piece that is not there."""
+    nearest: str
+    """The nearest thing that would do."""
+
+
 class Problem(Fact):
     """Something about the data that a person should know."""
 
@@ -132,7 +152,7 @@ class Holdout(Fact):
     """Which rows are kept away from training."""
 
     function: str
-    """Name of the splitting function in `tools/shapes.py` that is emitted into the script."""
+    """Name of the function in `tools/data/holdouts.py` that is emitted into the script."""
     rows: int
     reason: str
 
@@ -147,17 +167,29 @@ class DatasetReport(Fact):
     rows: int
     """All usable rows, held-out rows included."""
     mapping: str | None
-    """Name of the mapping function in `tools/shapes.py`; None when the rows train as they are."""
+    """Name of the function in `tools/data/mappings.py`; None when the rows train as they are."""
+    refusal: Missing | None = None
+    """Set where the verdict is `refused`."""
     filter: str | None = None
-    """Name of the function in `tools/shapes.py` that says why a row is unusable; None when every row is kept."""
+    """Name of the function in `tools/data/filters.py` that says why a row is unusable; None when every row is kept."""
+    left_out: tuple[int, ...] = ()
+    """Numbers of rows that the script leaves out although their filter lets them through."""
+    shape: str = ""
+    """What the rows look like, in words."""
     trainer_columns: tuple[str, ...]
     lengths: Lengths
+    cuts: tuple[Cut, ...] = ()
     max_length: int
     truncated_share: float
     duplicates: int
+    """Rows that were there before, word for word."""
     overlap: int | None
-    """Rows that share an n-gram with the benchmarks of this run; None when none was named."""
+    """Rows that share an n-gram with a benchmark; None when no benchmark's items are at hand."""
+    benchmarks: tuple[str, ...] = ()
+    """The benchmarks that the rows were held against."""
     problems: tuple[Problem, ...] = ()
+    choices: dict[str, str] = {}
+    """What was chosen for the person (subset, split), and by which rule."""
     holdout: Holdout | None = None
     train_tokens: int = 0
     """Tokens of all training rows for one epoch, cut at `max_length`."""
@@ -166,6 +198,8 @@ class DatasetReport(Fact):
     loss_on: Literal["assistant", "completion", "all"] = "all"
     proof: str = ""
     """What TRL did with the sample, in one sentence."""
+    sampling: str = ""
+    """How many rows were read and how far their shares may be off; empty when every row was read."""
     fingerprint: str = ""
     """`sha256:…` over the mapped rows, in order."""
     seconds: float = 0.0

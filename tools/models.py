@@ -23,7 +23,7 @@ from .errors import InputError
 from .facts import ModelRef
 from .packaged import PACKAGED, find_packaged, unpack
 from .settings import Settings
-from .shapes import one_line
+from .wording import one_line
 
 HUB = "https://huggingface.co"
 REACH_TIMEOUT_S = 1.5

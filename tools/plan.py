@@ -11,7 +11,7 @@ from .errors import InputError, ToolError
 from .facts import Method, Overrides, Spec, Target
 from .run import Run
 from .settings import Settings
-from .shapes import one_line
+from .wording import one_line
 from .words import Reading, read_words
 
 EXAMPLE = 'ftagent "fine-tune SmolLM2-135M-Instruct on examples/docstrings.jsonl"'
@@ -168,8 +168,8 @@ def _targets(reading: Reading, stated: list[str], inferred: dict[str, str]) -> t
 
 
 def _resolve(spec: Spec, run: Run) -> Spec:
+    from .data.sources import resolve_dataset
     from .models import resolve_model
-    from .sources import resolve_dataset
 
     # The dataset first: it is the cheaper of the two to look up, and the more often mistyped.
     found: dict[str, Any] = {}

@@ -13,12 +13,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from .data.emitted import source_of
 from .errors import InputError, ToolError
 from .facts import DatasetReport, HardwareChoice, Method, Overrides, Parameter, Script, Spec
 from .files import write_whole
 from .gates import require
 from .run import Run, experiment_name
-from .shapes import source_of
 
 SCRIPT = "train.py"
 TEMPLATES: dict[Method, str] = {"sft": "sft.py"}

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ftagent.tools.data.sources import resolve_dataset
 from ftagent.tools.dataset import choose_max_length, percentile, validate_dataset
 from ftagent.tools.errors import InputError, ToolError
 from ftagent.tools.facts import DatasetReport, Method, ModelRef, Overrides, Spec
 from ftagent.tools.journal import Event
 from ftagent.tools.run import Run, new_run
 from ftagent.tools.settings import Settings
-from ftagent.tools.sources import resolve_dataset
 
 DOCSTRINGS = Path(__file__).parents[2] / "examples" / "docstrings.jsonl"
 

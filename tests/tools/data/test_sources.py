@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ftagent.tools.data.sources import choose_split, load_rows, resolve_dataset
 from ftagent.tools.errors import InputError, UserError
 from ftagent.tools.facts import DatasetRef
 from ftagent.tools.settings import Settings
-from ftagent.tools.sources import choose_split, load_rows, resolve_dataset
 
 ROW = '{"text": "hello"}\n'
 Write = Callable[[str, str | bytes], str]

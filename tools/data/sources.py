@@ -21,10 +21,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from .errors import InputError, UserError
-from .facts import DatasetRef
-from .settings import Settings
-from .shapes import Row, one_line
+from ..errors import InputError, UserError
+from ..facts import DatasetRef
+from ..settings import Settings
+from ..wording import one_line
+from .mappings import Row
 
 HUB = "https://huggingface.co/datasets"
 HUB_TIMEOUT_S = 10.0

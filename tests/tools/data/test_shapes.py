@@ -8,8 +8,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from ftagent.tools.data.emitted import source_of
+from ftagent.tools.data.filters import FILTERS
+from ftagent.tools.data.holdouts import HOLDOUTS
+from ftagent.tools.data.mappings import MAPPINGS
+from ftagent.tools.data.shapes import KINDS, Refusal, Shape, recognise
 from ftagent.tools.facts import Method
-from ftagent.tools.shapes import FILTERS, HOLDOUTS, KINDS, MAPPINGS, Refusal, Shape, recognise, source_of
 from hypothesis import example, given
 from hypothesis import strategies as st
 
