@@ -126,6 +126,7 @@ def fact_line(event: Event) -> Text | None:
                 f"p95 {data.lengths.p95} tokens",
                 f"max_length {data.max_length} cuts {100 * data.truncated_share:.1f} %",
                 f"loss on {data.loss_on}",
+                f"{len(data.problems)} thing(s) to know" if data.problems else "",
             )
         case HardwareChoice() as hardware:
             return _line(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from smolagents.memory import ActionStep
 from smolagents.utils import AgentToolExecutionError
 
 from ..tools import report
+from ..tools.data.shaping.mappings import Row
 from ..tools.errors import FtagentError, ToolError, UserError
 from ..tools.facts import Ended, Resumed
 from ..tools.gates import next_tool
@@ -81,11 +82,12 @@ class FineTuneAgent:
         self.dry_run = dry_run
         self.listeners = tuple(listeners)
 
-    def run(self, instruction: str) -> RunResult:
+    def run(self, instruction: str, *, rows: Mapping[str, Callable[[], Iterable[Row]]] | None = None) -> RunResult:
         """Do what the sentence asks.
 
         Args:
             instruction: The request, in plain words.
+            rows: Datasets that the instruction names, as functions that return or yield their rows.
 
         Raises:
             UserError: The request, or what it names, cannot be used; nothing half-made is left.
@@ -93,7 +95,14 @@ class FineTuneAgent:
             BudgetExceeded: The job would go over the cap.
             ToolError: A step failed, and the planner found no way around.
         """
-        return self._drive(new_run(self.settings), instruction, self.listeners)
+        return self._drive(new_run(self._with_rows(rows or {})), instruction, self.listeners)
+
+    def _with_rows(self, rows: Mapping[str, Callable[[], Iterable[Row]]]) -> Settings:
+        """Return the settings under which an instruction can name these datasets."""
+        from ..tools.data.reading.callables import write_rows
+
+        files = {name: write_rows(function, name, self.settings) for name, function in rows.items()}
+        return self.settings.model_copy(update={"datasets": self.settings.datasets | files})
 
     def resume(self, run_id: str | None = None) -> RunResult:
         """Go on with a run where its journal ends; the newest run by default.

@@ -15,6 +15,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from ..tools.dataset import DataRefused
 from ..tools.errors import FtagentError, InputError, UserError
 from ..tools.facts import Spec
 from ..tools.journal import Listener
@@ -119,6 +120,8 @@ def _call(info: ToolInfo, options: argparse.Namespace, settings: Settings, liste
             starts = options.run_id is None and not options.offline
             return {**({"run": _start(toolbox.run, result)} if starts else {}), **_plan(result)}
         return result.model_dump(mode="json") if isinstance(result, BaseModel) else result
+    except DataRefused as refusal:  # here the verdict itself was asked for
+        return refusal.report.model_dump(mode="json")
     finally:
         toolbox.run.journal.release()
 

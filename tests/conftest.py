@@ -17,6 +17,7 @@ import pytest
 _SCRATCH = Path(__file__).parent.parent / ".pytest_cache"
 os.environ["HF_HOME"] = str(_SCRATCH / "hf-home")
 os.environ["TRACKIO_DIR"] = str(_SCRATCH / "trackio")
+os.environ["XDG_DATA_HOME"] = str(_SCRATCH / "data")
 os.environ["XDG_CONFIG_HOME"] = str(_SCRATCH / "config")
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"

@@ -1,6 +1,7 @@
 """The shape of a model, read from its `config.json` and the headers of its safetensors: no weights, no torch.
 
-Not covered yet: mixtures of experts without weights at hand, and encoders.
+Not covered: encoders, and mixtures of experts whose weights are not at hand and whose family is not in families.py;
+those are counted by a worker that builds the model on torch's meta device.
 """
 
 from __future__ import annotations
@@ -8,13 +9,17 @@ from __future__ import annotations
 import json
 import math
 import struct
+import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from .errors import InputError
 from .facts import ModelRef
+from .families import FAMILIES, Family, family_of
 from .models import weight_files
+from .settings import Settings
+from .worker import run_worker
 
 # Names of one thing in different families of models; the first that is there counts.
 LAYERS = ("num_hidden_layers", "n_layer", "num_layers")
@@ -22,8 +27,28 @@ HIDDEN = ("hidden_size", "n_embd", "d_model")
 HEADS = ("num_attention_heads", "n_head", "num_heads")
 EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")
 
-# Families whose feed-forward network has two matrices; all newer ones gate it, which takes three.
-UNGATED = frozenset({"gpt2", "gpt_neo", "gpt_neox", "gptj", "opt", "bloom", "falcon", "phi", "starcoder2"})
+# Importing transformers takes 5 to 15 s on a busy machine, building 80 layers without weights another two (measured).
+BUILDING_TIMEOUT_S = 120
+
+
+class Linear(NamedTuple):
+    """A matrix that is multiplied with, as one layer of the model has it."""
+
+    inputs: int
+    outputs: int
+    copies: int = 1
+    """How many of them there are: one for each expert."""
+    ranks: int = 1
+    """Times the rank that its adapter has: two where two matrices were put into one tensor for all experts."""
+
+    @property
+    def parameters(self) -> int:
+        """Of all copies together."""
+        return self.copies * self.inputs * self.outputs
+
+    def adapter_parameters(self, rank: int) -> int:
+        """Parameters of LoRA: `rank × (inputs + outputs)` each (Hu et al. 2021, arXiv 2106.09685, section 4.1)."""
+        return self.copies * self.ranks * rank * (self.inputs + self.outputs)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +68,23 @@ class Architecture:
     gated: bool
     parameters: int
     """All of them, shared ones counted once."""
+    experts: int = 0
+    """Experts of a layer; 0 where it has one feed-forward network."""
+    active_experts: int = 0
+    """Experts that a token passes through."""
+    expert_width: int = 0
+    dense_layers: int = 0
+    """Layers of a mixture that have one feed-forward network all the same."""
+    window: int | None = None
+    """Tokens that a sliding layer looks back on."""
+    sliding_layers: int = 0
+    softcap: bool = False
+    """Whether scores are capped by a tanh, which only eager attention can do (gemma-2)."""
+
+    @property
+    def family(self) -> Family:
+        """What the config does not say."""
+        return family_of(self.model_type)
 
     @property
     def query(self) -> int:
@@ -50,31 +92,86 @@ class Architecture:
         return self.heads * self.head_dim
 
     @property
+    def key_value(self) -> int:
+        """Width of all key heads together, or of all value heads."""
+        return self.kv_heads * self.head_dim
+
+    @property
     def embedding(self) -> int:
         """Parameters of the embedding, and of the output head where it is a matrix of its own."""
         return self.vocabulary * self.hidden * (1 if self.tied else 2)
 
     @property
-    def linear(self) -> tuple[tuple[int, int], ...]:
-        """Inputs and outputs of the linear layers inside one layer of the model."""
-        kv = self.kv_heads * self.head_dim
-        attention = ((self.hidden, self.query), (self.hidden, kv), (self.hidden, kv), (self.query, self.hidden))
-        up = ((self.hidden, self.intermediate),) * (2 if self.gated else 1)
-        return (*attention, *up, (self.intermediate, self.hidden))
+    def attention(self) -> tuple[Linear, ...]:
+        """Linear layers of the attention."""
+        hidden, query, kv = self.hidden, self.query, self.key_value
+        if self.family.fused:
+            return Linear(hidden, query + 2 * kv), Linear(query, hidden)
+        return Linear(hidden, query), Linear(hidden, kv), Linear(hidden, kv), Linear(query, hidden)
+
+    @property
+    def feed_forward(self) -> tuple[Linear, ...]:
+        """Linear layers of one feed-forward network that is no mixture."""
+        up = (Linear(self.hidden, self.intermediate),) * (2 if self.gated else 1)
+        if self.gated and self.family.fused:
+            up = (Linear(self.hidden, 2 * self.intermediate),)
+        return (*up, Linear(self.intermediate, self.hidden))
+
+    @property
+    def mixture(self) -> tuple[Linear, ...]:
+        """Linear layers of a mixture: the router, and each expert's gate and up in one tensor, and down."""
+        width = self.expert_width
+        gate_up = Linear(self.hidden, 2 * width, self.experts, ranks=2)
+        return Linear(self.hidden, self.experts), gate_up, Linear(width, self.hidden, self.experts)
+
+    @property
+    def linear(self) -> tuple[Linear, ...]:
+        """Linear layers inside one layer of the model; of a mixture, of its sparse ones."""
+        return (*self.attention, *(self.mixture if self.experts else self.feed_forward))
+
+    @property
+    def layer_parameters(self) -> int:
+        """Parameters of the linear layers of one layer; of a mixture, of its sparse ones."""
+        return sum(matrix.parameters for matrix in self.linear)
+
+    @property
+    def expert_parameters(self) -> int:
+        """Parameters of the experts of one sparse layer."""
+        return sum(matrix.parameters for matrix in self.mixture[1:]) if self.experts else 0
+
+    @property
+    def active_parameters(self) -> int:
+        """Parameters that a token meets: of a mixture, those of the experts that it passes through."""
+        if not self.experts:
+            return self.parameters
+        idle = self.expert_parameters // self.experts * (self.experts - self.active_experts)
+        return self.parameters - (self.layers - self.dense_layers) * idle
 
     def adapter_parameters(self, rank: int) -> int:
-        """Parameters of LoRA on all linear layers: `rank × (inputs + outputs)` each (Hu et al. 2021, section 4.1)."""
-        return self.layers * rank * sum(inputs + outputs for inputs, outputs in self.linear)
+        """Parameters of LoRA on all linear layers, experts and router among them, as PEFT 0.21 makes them."""
+        sparse = sum(matrix.adapter_parameters(rank) for matrix in self.linear)
+        dense = sum(matrix.adapter_parameters(rank) for matrix in (*self.attention, *self.feed_forward))
+        return (self.layers - self.dense_layers) * sparse + self.dense_layers * dense
+
+    def cache_bytes(self, tokens: int, bytes_each: float) -> float:
+        """Return what keys and values of one row take; sliding layers keep their window only."""
+        kept = (self.layers - self.sliding_layers) * tokens + self.sliding_layers * min(tokens, self.window or tokens)
+        return 2 * self.key_value * kept * bytes_each
 
 
-def architecture_of(model: ModelRef) -> Architecture:
+def architecture_of(model: ModelRef, settings: Settings | None = None) -> Architecture:
     """Return the shape of a model that was found; of one on the Hub, only the config is fetched.
+
+    Args:
+        model: The model, wherever it lies.
+        settings: With them, a family that is not known is counted by building it, in a process of its own.
 
     Raises:
         InputError: Its config cannot be fetched or has no shape in it.
+        ToolError: It cannot be built.
     """
     if model.path is not None:
-        return read_architecture(Path(model.path))
+        return read_architecture(Path(model.path), settings)
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
@@ -84,39 +181,69 @@ def architecture_of(model: ModelRef) -> Architecture:
         raise InputError(
             f"the config of `{model.id}` cannot be fetched: {error}.", hint="check the network, or name a local folder"
         ) from error
-    return read_architecture(Path(config).parent)
+    return read_architecture(Path(config).parent, settings)
 
 
-def read_architecture(folder: Path) -> Architecture:
+def read_architecture(folder: Path, settings: Settings | None = None) -> Architecture:
     """Read the shape of the model in `folder`; its parameters are counted in the weights if they lie there.
 
     Raises:
         InputError: The config is missing, broken, or has no shape in it.
+        ToolError: It cannot be built, where `settings` are given and nothing else is known.
     """
     config = _config(folder)
-    model_type = str(config.get("model_type", ""))
     try:
-        hidden, heads = _first(config, HIDDEN), _first(config, HEADS)
-        shape = Architecture(
-            model_type=model_type,
-            layers=_first(config, LAYERS),
-            hidden=hidden,
-            intermediate=_first(config, ("intermediate_size", "n_inner", "ffn_dim", "d_ff"), 4 * hidden),
-            heads=heads,
-            kv_heads=_first(config, ("num_key_value_heads",), heads),
-            head_dim=_first(config, ("head_dim",), hidden // heads),
-            vocabulary=_first(config, ("vocab_size",)),
-            context=_first(config, ("max_position_embeddings", "n_positions", "seq_length"), 2048),
-            # transformers' own default: a config says so when the head is a matrix of its own.
-            tied=bool(config.get("tie_word_embeddings", True)),
-            gated=model_type not in UNGATED,
-            parameters=0,
-        )
+        shape = _shape(config)
     except KeyError as error:
         raise InputError(
             f"`{folder / 'config.json'}` has no {error.args[0]}.", hint="name the folder of a causal language model"
         ) from None
-    return _with_parameters(shape, config, folder)
+    return replace(shape, parameters=_parameters(shape, config, folder, settings))
+
+
+def _shape(config: dict[str, Any]) -> Architecture:
+    model_type = str(config.get("model_type", ""))
+    family = family_of(model_type)
+    hidden, heads, layers = _first(config, HIDDEN), _first(config, HEADS), _first(config, LAYERS)
+    intermediate = _first(config, ("intermediate_size", "n_inner", "ffn_dim", "d_ff"), 4 * hidden)
+    experts = _first(config, EXPERTS, 0)
+    return Architecture(
+        model_type=model_type,
+        layers=layers,
+        hidden=hidden,
+        intermediate=intermediate,
+        heads=heads,
+        kv_heads=_first(config, ("num_key_value_heads",), heads),
+        head_dim=_first(config, ("head_dim",), hidden // heads),
+        vocabulary=_first(config, ("vocab_size",)),
+        context=_first(config, ("max_position_embeddings", "n_positions", "seq_length"), 2048),
+        tied=bool(config.get("tie_word_embeddings", family.tied)),
+        gated=family.gated,
+        parameters=0,
+        experts=experts,
+        active_experts=_first(config, ("num_experts_per_tok",), 0) if experts else 0,
+        expert_width=_first(config, ("moe_intermediate_size",), intermediate) if experts else 0,
+        dense_layers=_dense_layers(config, layers) if experts else 0,
+        window=_first(config, ("sliding_window",), 0) or None,
+        sliding_layers=_sliding_layers(config, model_type, layers),
+        softcap=bool(config.get("attn_logit_softcapping")),
+    )
+
+
+def _dense_layers(config: dict[str, Any], layers: int) -> int:
+    """Return how many layers of a mixture have no experts (`Qwen3MoeDecoderLayer`)."""
+    step, dense = config.get("decoder_sparse_step") or 1, config.get("mlp_only_layers") or ()
+    return sum(1 for layer in range(layers) if layer in dense or (layer + 1) % step)
+
+
+def _sliding_layers(config: dict[str, Any], model_type: str, layers: int) -> int:
+    """Return how many layers look back on a window only; configs before transformers 5 leave it to the family."""
+    if not isinstance(config.get("sliding_window"), int) or config.get("use_sliding_window") is False:
+        return 0
+    if isinstance(types := config.get("layer_types"), list):
+        return types.count("sliding_attention")
+    every = {"gemma2": 2, "gemma3_text": config.get("sliding_window_pattern", 6)}.get(model_type)
+    return layers - layers // every if every else layers
 
 
 def _config(folder: Path) -> dict[str, Any]:
@@ -137,20 +264,53 @@ def _first(config: dict[str, Any], names: tuple[str, ...], otherwise: int | None
     return value
 
 
-def _with_parameters(shape: Architecture, config: dict[str, Any], folder: Path) -> Architecture:
+def _parameters(shape: Architecture, config: dict[str, Any], folder: Path, settings: Settings | None) -> int:
     files = [file for file in weight_files(folder) if file.suffix == ".safetensors" and file.is_file()]
     if files:
-        parameters = sum(_count(file, shape.tied) for file in files)
-    elif any(config.get(name) for name in EXPERTS):
+        return sum(_count(file, shape.tied) for file in files)
+    if shape.model_type not in FAMILIES and settings is not None:
+        return _built(folder, settings)
+    if shape.experts and shape.model_type not in FAMILIES:
         raise InputError(
-            f"`{folder}` is a mixture of experts without its weights, which cannot be sized yet.",
-            hint="name a folder that has the weights, or a dense model",
+            f"`{folder}` is a mixture of experts of the family `{shape.model_type}` without its weights: "
+            "how its experts are made is not known.",
+            hint="name a folder that has the weights, or a model of another family",
         )
-    else:
-        norms = 2 * shape.hidden
-        layer = sum(inputs * outputs for inputs, outputs in shape.linear) + norms
-        parameters = shape.embedding + shape.layers * layer + shape.hidden
-    return replace(shape, parameters=parameters)
+    return _counted(shape, config)
+
+
+def _built(folder: Path, settings: Settings) -> int:
+    with tempfile.TemporaryDirectory(prefix="ftagent-") as scratch:
+        log = Path(scratch) / "count.log"
+        request = {"folder": str(folder.resolve())}
+        answer = run_worker(settings, "count.py", request, log=log, timeout_s=BUILDING_TIMEOUT_S)
+    return int(answer["parameters"])
+
+
+def _counted(shape: Architecture, config: dict[str, Any]) -> int:
+    """Count what the family's class in transformers makes of its config."""
+    family, hidden = shape.family, shape.hidden
+    head_norms = {"": 0, "head": 2 * shape.head_dim, "width": shape.query + shape.key_value}[family.head_norms]
+    norms = hidden * (2 if family.all_biased else 1)
+    common = sum(matrix.parameters for matrix in shape.attention) + family.norms * norms + head_norms
+    common += _attention_biases(shape, config)
+    dense = sum(matrix.parameters for matrix in shape.feed_forward)
+    if config.get("mlp_bias") or family.all_biased:
+        dense += sum(matrix.outputs for matrix in shape.feed_forward)
+    sparse = sum(matrix.parameters for matrix in shape.mixture) if shape.experts else 0
+    blocks = shape.layers * common
+    blocks += (
+        (shape.layers - shape.dense_layers) * sparse + shape.dense_layers * dense if sparse else shape.layers * dense
+    )
+    positions = shape.context * hidden if family.all_biased else 0
+    return shape.embedding + positions + blocks + norms
+
+
+def _attention_biases(shape: Architecture, config: dict[str, Any]) -> int:
+    inner = shape.query + 2 * shape.key_value
+    if config.get("attention_bias") or shape.family.all_biased:
+        return inner + shape.hidden
+    return inner if shape.family.query_bias else 0
 
 
 def _count(file: Path, tied: bool) -> int:

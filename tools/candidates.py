@@ -1,4 +1,4 @@
-"""The ways to do one training on one machine, each with its memory and time."""
+"""The ways to do one training on one flavor, each with its memory, time and money."""
 
 from __future__ import annotations
 
@@ -6,64 +6,30 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from .architecture import Architecture
-from .facts import Adapter, Lengths, MemoryGib, Precision
-from .machine import BF16_CAPABILITY, Machine
-from .memory import Setup, training_memory
-from .throughput import achieved_flops, forward_flops, padding, training_flops
+from .facts import GENERATING_METHODS, Adapter, MemoryGib, Precision
+from .flavor import Flavor
+from .memory import training_memory
+from .setups import Setup
+from .throughput import achieved_flops, decoding_seconds, forward_flops, padding, seconds_per_token, training_flops
+from .work import Work
 
-# What other programs and the system need while a training runs.
+# What other programs and the system need while a training runs on the CPU. A GPU belongs to the training alone, and
+# what CUDA itself takes is among the items.
 USABLE_SHARE = 0.9
-
-# Rows of one optimizer step: QLoRA's 16 (arXiv 2305.14314, table 9) where the data is large enough. Small data gets
-# smaller steps, so that an epoch has some thirty of them and warm-up and decay mean something (our own rule).
-LARGEST_STEP_ROWS = 16
-SMALLEST_STEP_ROWS = 4
-STEPS_PER_EPOCH = 30
 
 # Imports, tokenising, saving (measured: 10 to 20 s), and reading the weights from a plain disk.
 STARTUP_S = 15.0
 READ_BYTES_PER_S = 300e6
+# A rented machine pulls its image and installs the script's packages first, and is billed for it; what was made goes
+# back to the Hub (assumptions until jobs have been measured; the ledger keeps what happened).
+RENTED_STARTUP_S = 240.0
+UPLOAD_BYTES_PER_S = 50e6
 # The scripts evaluate on up to a fifth as many rows as they train on.
 EVALUATED_SHARE = 0.2
-
-
-@dataclass(frozen=True, kw_only=True)
-class Work:
-    """What is to be trained, whatever it is trained on."""
-
-    shape: Architecture
-    rank: int
-    rows: int
-    """Rows of one epoch; where they are packed, their number afterwards."""
-    epoch_tokens: int
-    lengths: Lengths
-    max_length: int
-    trained_share: float
-    """Share of the tokens that carry loss."""
-    epochs: float
-    max_steps: int | None = None
-    """Ends the training before the epochs do, where it was stated."""
-
-    @property
-    def mean_length(self) -> float:
-        """Mean tokens of a row."""
-        return self.epoch_tokens / self.rows
-
-    @property
-    def longest(self) -> int:
-        """Tokens of the longest row, after cutting."""
-        return min(self.lengths.max, self.max_length)
-
-    @property
-    def step_rows(self) -> int:
-        """Rows of one optimizer step, a power of two."""
-        wanted = max(1, self.rows // STEPS_PER_EPOCH)
-        return min(LARGEST_STEP_ROWS, max(SMALLEST_STEP_ROWS, 2 ** int(math.log2(wanted))))
-
-    def epochs_of(self, step_rows: int) -> float:
-        """Return how often the data is seen with this many rows a step."""
-        return self.epochs if self.max_steps is None else self.max_steps * step_rows / self.rows
+FORWARD_SHARE = 1 / 3
+"""Of a training step, what its forward pass reads, writes and starts."""
+# Weights pass through the machine's own memory on their way to the GPU, beside Python and its libraries.
+LOADING_GIB = 4.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,120 +47,155 @@ class Wish:
 class Plan:
     """One way to do the work, with what it takes."""
 
+    flavor: Flavor
     adapter: Adapter
     precision: Precision
     batch: int
+    """Rows that one GPU, or the CPU, computes at once."""
     accumulation: int
     checkpointing: bool
+    sharded: bool
+    """Whether weights, gradients and moments are spread over the GPUs."""
     epochs: float
     memory: MemoryGib
+    """Of one GPU, or of the CPU."""
     usable_gib: float
     tokens: int
     tokens_per_s: float
+    correction: float
     hours: float
+    shortage: str = ""
+    """What else is too small: the machine's own memory, its disk."""
 
     @property
     def fits(self) -> bool:
-        """Whether the memory is there."""
-        return self.memory.total <= self.usable_gib
+        """Whether the room is there."""
+        return self.memory.total <= self.usable_gib and not self.shortage
+
+    @property
+    def cost_usd(self) -> float:
+        """What the expected hours cost."""
+        return self.hours * self.flavor.usd_per_hour
+
+    @property
+    def step_rows(self) -> int:
+        """Rows of one optimizer step."""
+        return self.batch * self.accumulation * max(1, self.flavor.gpus)
 
     @property
     def words(self) -> str:
         """The plan in a few words."""
         how = f"{self.adapter} in {self.precision} with batch {self.batch}"
-        return f"{how} and checkpointing" if self.checkpointing else how
+        how += " and checkpointing" if self.checkpointing else ""
+        return f"{how}, sharded over {self.flavor.gpus} GPUs" if self.sharded else how
 
 
-def candidates(work: Work, wish: Wish, machine: Machine) -> list[Plan]:
-    """Return one plan for each adapter and batch that was not ruled out: the fastest that fits, else the smallest."""
+def candidates(work: Work, wish: Wish, flavor: Flavor, correction: float = 1.0) -> list[Plan]:
+    """Return one plan for each adapter and batch that was not ruled out: the fastest that fits, else the smallest.
+
+    Args:
+        work: What is to be trained.
+        wish: What was asked for.
+        flavor: Where.
+        correction: Actual over predicted speed of earlier trainings there.
+    """
     found: list[Plan] = []
-    for adapter in _adapters(wish, machine):
-        for batch, accumulation in _batches(work, wish):
-            ways = list(_ways(work, wish, machine, adapter, batch, accumulation))
+    for adapter in _adapters(wish, flavor):
+        for batch, accumulation in _batches(work, wish, flavor):
+            ways = list(_ways(work, wish, flavor, adapter, batch, accumulation, correction))
             fitting = [way for way in ways if way.fits]
             found.append(fitting[0] if fitting else min(ways, key=lambda way: way.memory.total))
     return found
 
 
-def _adapters(wish: Wish, machine: Machine) -> Sequence[Adapter]:
+def _adapters(wish: Wish, flavor: Flavor) -> Sequence[Adapter]:
     if wish.adapter:
         return (wish.adapter,)
-    return ("lora", "qlora", "full") if machine.gpu else ("lora", "full")
+    return ("lora", "qlora", "full") if flavor.gpu else ("lora", "full")
 
 
-def _batches(work: Work, wish: Wish) -> list[tuple[int, int]]:
-    """Return batch and accumulation; together they keep the rows of a step, unless both were asked for."""
+def _batches(work: Work, wish: Wish, flavor: Flavor) -> list[tuple[int, int]]:
+    """Return batch and accumulation; over all GPUs they keep the rows of a step, unless both were asked for."""
+    smallest = work.smallest_batch
+    step_rows = max(smallest, work.step_rows // max(1, flavor.gpus))
     if wish.batch is not None:
-        return [(wish.batch, wish.accumulation or max(1, work.step_rows // wish.batch))]
-    sizes = [2**power for power in range(int(math.log2(work.step_rows)) + 1)]
+        return [(wish.batch, wish.accumulation or max(1, step_rows // wish.batch))]
+    sizes = [size for power in range(int(math.log2(step_rows)) + 1) if (size := 2**power) >= smallest]
     if wish.accumulation is None:
-        return [(size, work.step_rows // size) for size in sizes]
-    return [(size, wish.accumulation) for size in sizes if size * wish.accumulation <= work.step_rows or size == 1]
+        return [(size, step_rows // size) for size in sizes]
+    return [(size, wish.accumulation) for size in sizes if size * wish.accumulation <= step_rows or size == smallest]
 
 
-def _ways(work: Work, wish: Wish, machine: Machine, adapter: Adapter, batch: int, accumulation: int) -> Iterator[Plan]:
-    """Yield the plans that differ in precision and checkpointing, those that cost least first."""
+def _ways(
+    work: Work, wish: Wish, flavor: Flavor, adapter: Adapter, batch: int, accumulation: int, correction: float
+) -> Iterator[Plan]:
+    """Yield the plans that differ in sharding, precision and checkpointing, those that cost least first."""
     checkpointings = (False, True) if wish.checkpointing is None else (wish.checkpointing,)
-    for checkpointing in checkpointings:
-        for precision in (wish.precision,) if wish.precision else precisions(machine):
-            yield _plan(work, machine, adapter, precision, batch, accumulation, checkpointing)
+    shardings = (False, True) if flavor.gpus > 1 and adapter != "qlora" else (False,)
+    for sharded in shardings:
+        for checkpointing in checkpointings:
+            for precision in (wish.precision,) if wish.precision else precisions(flavor):
+                setup = Setup(
+                    method=work.method,
+                    adapter=adapter,
+                    precision=precision,
+                    batch=batch,
+                    length=work.longest,
+                    checkpointing=checkpointing,
+                    rank=work.rank,
+                    trained_share=work.trained_share,
+                    on_gpu=flavor.gpu is not None,
+                    accumulates=accumulation > 1,
+                    # TRL generates for all batches of a step at once (`steps_per_generation` in grpo_config.py)
+                    rollouts=batch * accumulation if work.method in GENERATING_METHODS else 0,
+                    gpus=flavor.gpus if sharded else 1,
+                )
+                yield _plan(work, flavor, setup, accumulation, correction)
 
 
-def precisions(machine: Machine) -> Sequence[Precision]:
-    """Return what this machine computes well, best first.
+def precisions(flavor: Flavor) -> Sequence[Precision]:
+    """Return what this flavor computes well, best first.
 
     On a CPU fp32 comes first even where bf16 is native: of SmolLM2-135M on a CPU with AMX, six steps in bf16 took 20 %
     less time and left a held-out loss of 2.78 instead of 2.70 (measured); bf16 is for what would not fit otherwise. On
     a GPU the compute capability decides.
     """
-    if machine.gpu is not None:
-        return ("bf16",) if machine.gpu.capability >= BF16_CAPABILITY else ("fp16",)
-    return ("fp32", "bf16") if machine.native_bf16 else ("fp32",)
+    if flavor.gpu is not None:
+        return ("bf16",) if flavor.gpu.has_bf16 else ("fp16",)
+    return ("fp32", "bf16") if flavor.native_bf16 else ("fp32",)
 
 
-def _plan(
-    work: Work,
-    machine: Machine,
-    adapter: Adapter,
-    precision: Precision,
-    batch: int,
-    accumulation: int,
-    checkpointing: bool,
-) -> Plan:
-    setup = Setup(
-        adapter=adapter,
-        precision=precision,
-        batch=batch,
-        length=work.longest,
-        checkpointing=checkpointing,
-        rank=work.rank,
-        trained_share=work.trained_share,
-        on_gpu=machine.gpu is not None,
-    )
-    epochs = work.epochs_of(batch * accumulation)
+def _plan(work: Work, flavor: Flavor, setup: Setup, accumulation: int, correction: float) -> Plan:
+    epochs = work.epochs_of(setup.batch * accumulation * max(1, flavor.gpus))
     tokens = round(epochs * work.epoch_tokens)
-    per_token_s, evaluation_s = _seconds(work, machine, setup)
-    startup_s = STARTUP_S + 4 * work.shape.parameters / READ_BYTES_PER_S
-    seconds = startup_s + tokens * (per_token_s + EVALUATED_SHARE * evaluation_s)
+    per_token_s, evaluation_s = (seconds / correction for seconds in _seconds(work, flavor, setup))
+    generating_s = epochs * _generating_seconds(work, flavor, setup) / correction
+    seconds = _startup_seconds(work, flavor) + tokens * (per_token_s + EVALUATED_SHARE * evaluation_s) + generating_s
+    memory = training_memory(work.shape, setup)
     return Plan(
-        adapter=adapter,
-        precision=precision,
-        batch=batch,
+        flavor=flavor,
+        adapter=setup.adapter,
+        precision=setup.precision,
+        batch=setup.batch,
         accumulation=accumulation,
-        checkpointing=checkpointing,
+        checkpointing=setup.checkpointing,
+        sharded=setup.gpus > 1,
         epochs=epochs,
-        memory=training_memory(work.shape, setup),
-        usable_gib=USABLE_SHARE * (machine.gpu.free_gib if machine.gpu else machine.free_gib),
+        memory=memory,
+        usable_gib=flavor.gpu.memory_gib if flavor.gpu else USABLE_SHARE * flavor.memory_gib,
         tokens=tokens,
         tokens_per_s=1 / per_token_s,
+        correction=correction,
         hours=seconds / 3600,
+        shortage="" if flavor.is_local else _shortage(work, flavor, setup),
     )
 
 
-def _seconds(work: Work, machine: Machine, setup: Setup) -> tuple[float, float]:
+def _seconds(work: Work, flavor: Flavor, setup: Setup) -> tuple[float, float]:
     """Return the seconds that training and evaluating take per token."""
     length, share = work.mean_length, work.trained_share
-    flops_per_s = achieved_flops(machine, precision=setup.precision, batch_tokens=setup.batch * length)
+    batch_tokens = setup.batch * length
+    flops_per_s = achieved_flops(flavor, adapter=setup.adapter, precision=setup.precision, batch_tokens=batch_tokens)
     padded = padding(work.lengths, batch=setup.batch, rows=work.rows)
     train = training_flops(
         work.shape,
@@ -203,6 +204,38 @@ def _seconds(work: Work, machine: Machine, setup: Setup) -> tuple[float, float]:
         checkpointing=setup.checkpointing,
         length=length,
         trained_share=share,
+        method=work.method,
     )
     evaluate = forward_flops(work.shape, length=length, trained_share=share)
-    return padded * train / flops_per_s, padded * evaluate / flops_per_s
+    speed = {"flops_per_s": flops_per_s, "batch_tokens": batch_tokens}
+    trained = seconds_per_token(work.shape, flavor, flops=train, **speed)
+    evaluated = seconds_per_token(work.shape, flavor, flops=evaluate, share=FORWARD_SHARE, **speed)
+    return padded * trained, padded * evaluated
+
+
+def _generating_seconds(work: Work, flavor: Flavor, setup: Setup) -> float:
+    """Return the seconds in which the model generates what it learns from in one epoch."""
+    if work.method not in GENERATING_METHODS:
+        return 0.0
+    together = setup.rollouts * max(1, flavor.gpus)
+    step_s = decoding_seconds(work.shape, flavor, precision=setup.precision, sequences=setup.rollouts)
+    return work.generated_tokens / together * step_s
+
+
+def _startup_seconds(work: Work, flavor: Flavor) -> float:
+    startup_s = STARTUP_S + 4 * work.shape.parameters / READ_BYTES_PER_S
+    if flavor.is_local:
+        return startup_s
+    return startup_s + RENTED_STARTUP_S + 2 * work.shape.parameters / UPLOAD_BYTES_PER_S
+
+
+def _shortage(work: Work, flavor: Flavor, setup: Setup) -> str:
+    """Say what a rented machine lacks beside the memory that the training itself takes."""
+    weights_gb = work.shape.parameters * (4 if setup.adapter == "full" else 2) / 1e9
+    if flavor.gpu and weights_gb + LOADING_GIB > flavor.memory_gib:
+        return f"{weights_gb:.0f} GB of weights pass through {flavor.memory_gib:.0f} GB of memory"
+    # The download, two checkpoints with AdamW's moments where all weights are trained, and what is saved at the end.
+    disk_gb = weights_gb * (1 + (2 * 3 + 1 if setup.adapter == "full" else 1))
+    if flavor.disk_gib is not None and disk_gb > flavor.disk_gib:
+        return f"{disk_gb:.0f} GB of checkpoints do not fit its disk of {flavor.disk_gib:.0f} GB"
+    return ""

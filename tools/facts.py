@@ -19,6 +19,8 @@ Stage = Literal["queued", "running", "completed", "failed", "cancelled", "timed_
 Health = Literal["healthy", "diverged", "stalled", "out_of_memory", "timed_out", "failed", "cancelled", "done"]
 Verdict = Literal["better", "worse", "no evidence"]
 
+GENERATING_METHODS: frozenset[Method] = frozenset({"grpo", "rloo", "distillation"})
+"""Methods that learn from what the model itself generates; their data has prompts only."""
 TERMINAL_STAGES: frozenset[Stage] = frozenset({"completed", "failed", "cancelled", "timed_out"})
 
 
@@ -152,7 +154,7 @@ class Holdout(Fact):
     """Which rows are kept away from training."""
 
     function: str
-    """Name of the function in `tools/data/holdouts.py` that is emitted into the script."""
+    """Name of the function in `tools/data/shaping/holdouts.py` that is emitted into the script."""
     rows: int
     reason: str
 
@@ -167,17 +169,22 @@ class DatasetReport(Fact):
     rows: int
     """All usable rows, held-out rows included."""
     mapping: str | None
-    """Name of the function in `tools/data/mappings.py`; None when the rows train as they are."""
+    """Name of the function in `tools/data/shaping/mappings.py`; None when the rows train as they are."""
     refusal: Missing | None = None
     """Set where the verdict is `refused`."""
     filter: str | None = None
-    """Name of the function in `tools/data/filters.py` that says why a row is unusable; None when every row is kept."""
+    """Name of the function in `data/shaping/filters.py` that says why a row is unusable; None when all are kept."""
     left_out: tuple[int, ...] = ()
     """Numbers of rows that the script leaves out although their filter lets them through."""
     shape: str = ""
     """What the rows look like, in words."""
     trainer_columns: tuple[str, ...]
+    column_types: dict[str, str] = {}
+    """What each of them holds: `turns`, `text`, `flag`, `json`, or `same` where the dataset's own type is kept."""
     lengths: Lengths
+    """Zeros where the verdict is `refused`, here and below."""
+    histogram: tuple[tuple[int, int], ...] = ()
+    """Rows by length: the most tokens of each stretch, and its rows."""
     cuts: tuple[Cut, ...] = ()
     max_length: int
     truncated_share: float
@@ -225,6 +232,12 @@ class MemoryGib(Fact):
     activations: float
     logits: float
     overhead: float
+    reference: float = 0.0
+    """The second model that DPO, KTO and RLOO compare with."""
+    rollouts: float = 0.0
+    """Keys and values of the completions that GRPO and RLOO generate."""
+    gathered: float = 0.0
+    """Weights and gradients of other GPUs' shares, where several GPUs share them."""
     total: float
 
 
@@ -235,6 +248,9 @@ class Candidate(Fact):
     adapter: Adapter
     precision: Precision
     batch: int
+    accumulation: int = 1
+    checkpointing: bool = False
+    sharded: bool = False
     memory_gib: float
     usable_gib: float
     hours: float
@@ -253,14 +269,25 @@ class HardwareChoice(Fact):
     accumulation: int
     max_length: int
     checkpointing: bool
+    gpus: int = 0
+    sharded: bool = False
+    """Whether weights, gradients and moments are spread over the GPUs (FSDP)."""
     memory_gib: MemoryGib
+    """Of one GPU, or of the CPU."""
     hours: Range
     cost_usd: Range
+    usd_per_hour: float = 0.0
+    prices: str = ""
+    """How fresh the prices are, in words; empty where nothing is paid."""
     timeout_s: int
     tokens: int
     """Tokens of the whole training, all epochs."""
     tokens_per_s: float
     """Predicted training throughput."""
+    device: str = ""
+    """What the throughput depends on: the GPU's name and number, or the CPU with its cores."""
+    correction: float = 1.0
+    """The factor in `tokens_per_s` that comes from finished trainings on this device."""
     epochs: float
     machine: str = ""
     """The flavor in words: cores, memory, GPU."""

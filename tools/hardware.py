@@ -1,36 +1,36 @@
-"""Where and how a run trains: adapter, precision, batch, memory and time, all from arithmetic over the model's shape.
+"""Where and how a run trains: flavor, adapter, precision, batch, memory, time and money, all from arithmetic.
 
-Covers supervised fine-tuning on the machine that ftagent runs on. Not covered yet: flavors of Hugging Face Jobs,
-several GPUs, other methods than SFT.
+Flavors are this machine and, for the `hf-jobs` backend, those of Hugging Face Jobs. Not covered: several machines.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
-from typing import TypeVar
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NoReturn, TypeVar
 
-from .architecture import Architecture, architecture_of
-from .candidates import Plan, Wish, Work, candidates
+from .candidates import Plan, Wish, candidates
+from .catalog import Catalog, catalog
 from .errors import ToolError
-from .facts import Adapter, Candidate, DatasetReport, HardwareChoice, Lengths, Precision, Range, Spec
+from .facts import Adapter, Candidate, HardwareChoice, Precision, Range, Spec
+from .flavor import LOCAL, Flavor, local_flavor
 from .gates import DATA, require
-from .machine import Machine, probe_machine
+from .ledger import correction
+from .machine import probe_machine
 from .run import Run
+from .settings import Settings
+from .wording import one_line
+from .work import Work, work_of
 
 TOOL = "pick_hardware"
-LOCAL = "local"
-DEFAULT_RANK = 16
-DEFAULT_MAX_LENGTH = 1024
-
-# Three epochs as in Stanford Alpaca and by transformers' default; one where the data is large or a CPU does the work.
-SMALL_DATA_ROWS = 20_000
-SMALL_DATA_EPOCHS = 3.0
 
 # How far a run strays from what is expected while nothing else happens on the machine.
 LOW, HIGH = 0.8, 1.5
 TIMEOUT_FLOOR_S = 1800
 TIMEOUT_STEP_S = 300
+# The timeout over the high estimate; on a rented machine its whole price is reserved against the cap.
+TIMEOUT_MARGIN, RENTED_TIMEOUT_MARGIN = 2.0, 1.25
 # Among plans that take about as long, the one with the least memory is taken.
 ABOUT_AS_LONG = 1.1
 SHORTEST_ROWS = 64
@@ -50,16 +50,18 @@ def pick_hardware(
     checkpointing: bool | None = None,
     max_hours: float | None = None,
 ) -> HardwareChoice:
-    """Choose how this run trains on this machine, and predict its memory and time.
+    """Choose where and how this run trains, and predict its memory, time and cost.
 
-    Returns the adapter (LoRA unless something else was asked for), the precision, a batch that fits, the accumulation
-    that makes an optimizer step of it, epochs, itemised peak memory in GiB, and a range of hours. What the person
-    stated is kept; what is given here is kept too, and the rest is chosen around it.
+    Returns the flavor, the adapter (LoRA unless something else was asked for), the precision, a batch that fits, the
+    accumulation that makes an optimizer step of it, epochs, itemised peak memory in GiB, a range of hours and of US
+    dollars, and what else would fit, the cheapest first. The cheapest that fits wins, however slow; `max_hours` and
+    the budget rule others out. What the person stated is kept; what is given here is kept too, and the rest is chosen
+    around it.
 
     Args:
         run: The run, with its dataset validated.
         tokens: Tokens of the whole training; with it, the dataset need not be validated.
-        flavor: The machine; `local` is the only one of the local backend.
+        flavor: The machine: `local`, or a flavor of Hugging Face Jobs such as l4x1.
         adapter: full, lora, or qlora (which needs a CUDA GPU).
         precision: fp32, fp16 or bf16.
         batch: Rows that are computed at once.
@@ -68,11 +70,11 @@ def pick_hardware(
         max_hours: Wall-clock limit in hours; by default the plan's, if it has one.
 
     Raises:
-        ToolError: Nothing fits the memory or the time; the message has the numbers, the hint what would fit.
+        ToolError: Nothing fits memory, time or budget; the message has the numbers, the hint what would fit.
     """
     require(TOOL, run, but=frozenset({DATA}) if tokens is not None else frozenset())
-    spec = _local(run.spec, flavor)
-    machine = probe_machine()
+    spec = run.spec
+    assert spec is not None  # the gate
     stated = spec.overrides
     wish = Wish(
         adapter=_agreed("adapter", stated.adapter, adapter),
@@ -82,29 +84,38 @@ def pick_hardware(
         accumulation=stated.gradient_accumulation_steps or (1 if stated.per_device_train_batch_size else None),
         checkpointing=checkpointing,
     )
-    _refuse_impossible(wish, machine)
+    flavors, prices = _flavors(spec, flavor)
+    flavors = _possible(wish, flavors)
     length = _agreed("max_length", stated.max_length, max_length)
     if length is not None and length < 1:
         raise ToolError(f"max_length {length} keeps no token.", hint="leave it out, and the data decides")
-    work = _work(spec, run.dataset, tokens, length, machine)
-    plans = candidates(work, wish, machine)
-    limit = max_hours if max_hours is not None else spec.max_hours
-    chosen = _choose(plans, limit) or _refuse(plans, work, wish, machine, limit)
-    return _choice(chosen, plans, work, machine, limit)
+    work = work_of(spec, run.dataset, tokens, length, on_gpu=any(flavor.gpu for flavor in flavors))
+    limits = Limits(hours=max_hours if max_hours is not None else spec.max_hours, usd=spec.budget_usd)
+    search = Search(work=work, wish=wish, flavors=tuple(flavors), settings=run.settings)
+    plans = search.plans()
+    chosen = choose(plans, limits) or refuse(plans, search, limits)
+    return _choice(chosen, plans, work, limits, prices)
 
 
-def _local(spec: Spec | None, flavor: str | None) -> Spec:
-    assert spec is not None  # the gate
-    if spec.backend != "local":
-        raise ToolError(
-            f"backend `{spec.backend}` cannot be sized yet: its flavors and prices are not read.",
-            hint="--backend local",
-        )
-    if flavor not in (None, LOCAL):
-        raise ToolError(f"`{flavor}` is no flavor of the local backend.", hint=f"leave it out, or say `{LOCAL}`")
-    if spec.method != "sft":
-        raise ToolError(f"the memory of `{spec.method}` cannot be predicted yet.", hint="it can for sft")
-    return spec
+def _flavors(spec: Spec, wanted: str | None) -> tuple[list[Flavor], Catalog | None]:
+    """Return the flavors that the run may train on, and the catalog behind them where they are rented.
+
+    Raises:
+        ToolError: There is no such flavor, or it belongs to another backend than the one that was stated.
+    """
+    rented = spec.backend == "hf-jobs" if wanted is None else wanted != LOCAL
+    if "backend" in spec.stated and rented != (spec.backend == "hf-jobs"):
+        raise ToolError(f"`{one_line(str(wanted))}` is no flavor of {spec.backend}.", hint="leave flavor out")
+    if not rented:
+        return [local_flavor(probe_machine())], None
+    prices = catalog()
+    if wanted is None:
+        return list(prices.flavors), prices
+    named = [flavor for flavor in prices.flavors if flavor.name == wanted]
+    if not named:
+        known = ", ".join(flavor.name for flavor in prices.flavors)
+        raise ToolError(f"`{one_line(wanted)}` is no flavor.", hint=f"one of {LOCAL}, {known}")
+    return named, prices
 
 
 def _agreed(name: str, stated: T | None, given: T | None) -> T | None:
@@ -114,162 +125,221 @@ def _agreed(name: str, stated: T | None, given: T | None) -> T | None:
     return given if stated is None else stated
 
 
-def _refuse_impossible(wish: Wish, machine: Machine) -> None:
-    if machine.gpu is None and wish.adapter == "qlora":
-        raise ToolError("qlora needs a CUDA GPU, and this machine has none.", hint="adapter lora trains on a CPU")
-    if machine.gpu is None and wish.precision == "fp16":
-        raise ToolError("fp16 needs a CUDA GPU, and this machine has none.", hint="precision fp32 trains on a CPU")
+def _possible(wish: Wish, flavors: Sequence[Flavor]) -> list[Flavor]:
+    """Return the flavors that can do what was asked for.
+
+    Raises:
+        ToolError: None can.
+    """
     if wish.batch is not None and wish.batch < 1:
         raise ToolError(f"batch {wish.batch} has no rows.", hint="1 is the smallest")
-
-
-# --- the work ---------------------------------------------------------------------------------------------------------
-
-
-def _work(spec: Spec, dataset: DatasetReport | None, tokens: int | None, length: int | None, machine: Machine) -> Work:
-    if spec.model_ref is None:
-        raise ToolError("the plan's model is not resolved.", hint="call plan_run without offline")
-    shape = architecture_of(spec.model_ref)
-    rank = spec.overrides.r or DEFAULT_RANK
-    if tokens is not None or dataset is None:
-        return _work_of_tokens(shape, rank, tokens or 0, length or min(DEFAULT_MAX_LENGTH, shape.context))
-    work = _work_of_dataset(shape, rank, dataset, length or dataset.max_length, packed=bool(spec.overrides.packing))
-    stated = spec.overrides.num_train_epochs
-    return replace(work, epochs=stated or _epochs(work.rows, machine), max_steps=_positive(spec.overrides.max_steps))
-
-
-def _work_of_tokens(shape: Architecture, rank: int, tokens: int, length: int) -> Work:
-    if tokens < 1:
-        raise ToolError(f"{tokens} tokens train nothing.", hint="give the tokens of all epochs together")
-    return Work(
-        shape=shape,
-        rank=rank,
-        rows=math.ceil(tokens / length),
-        epoch_tokens=tokens,
-        lengths=Lengths(p50=length, p95=length, p99=length, max=length),
-        max_length=length,
-        trained_share=1.0,
-        epochs=1.0,
-    )
-
-
-def _work_of_dataset(shape: Architecture, rank: int, dataset: DatasetReport, length: int, *, packed: bool) -> Work:
-    rows = max(1, dataset.rows - (dataset.holdout.rows if dataset.holdout else 0))
-    tokens = max(1, min(dataset.train_tokens, rows * length))
-    lengths = dataset.lengths
-    if packed:
-        rows, lengths = math.ceil(tokens / length), Lengths(p50=length, p95=length, p99=length, max=length)
-    return Work(
-        shape=shape,
-        rank=rank,
-        rows=rows,
-        epoch_tokens=tokens,
-        lengths=lengths,
-        max_length=length,
-        trained_share=min(1.0, dataset.trained_tokens / tokens) if dataset.trained_tokens else 1.0,
-        epochs=1.0,
-    )
-
-
-def _epochs(rows: int, machine: Machine) -> float:
-    return SMALL_DATA_EPOCHS if machine.gpu and rows <= SMALL_DATA_ROWS else 1.0
-
-
-def _positive(steps: int | None) -> int | None:
-    """Return `max_steps`, of which TRL's -1 means none."""
-    return steps if steps is not None and steps > 0 else None
+    needs_gpu = wish.adapter == "qlora" or wish.precision == "fp16"
+    possible = [flavor for flavor in flavors if flavor.gpu or not needs_gpu]
+    if not possible:
+        what = "qlora" if wish.adapter == "qlora" else "fp16"
+        where = "this machine" if flavors[0].is_local else f"`{flavors[0].name}`"
+        instead = "adapter lora" if what == "qlora" else "precision fp32"
+        raise ToolError(f"{what} needs a CUDA GPU, and {where} has none.", hint=f"{instead} trains on a CPU")
+    return possible
 
 
 # --- the choice -------------------------------------------------------------------------------------------------------
 
 
-def _choose(plans: list[Plan], limit: float | None) -> Plan | None:
-    """Return the plan to take: the first adapter that has one which fits, and of its plans the fastest."""
-    fitting = [plan for plan in plans if plan.fits and (limit is None or plan.hours <= limit)]
-    if not fitting:
-        return None
-    same = [plan for plan in fitting if plan.adapter == fitting[0].adapter]
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What the person set; None where they set nothing."""
+
+    hours: float | None
+    usd: float | None
+
+    def hold(self, plan: Plan) -> bool:
+        """Whether the plan, as it is expected, stays within them."""
+        return self.why_not(plan) == ""
+
+    def why_not(self, plan: Plan) -> str:
+        """Say which limit the plan breaks, or nothing."""
+        if self.hours is not None and plan.hours > self.hours:
+            return f"takes {_time(plan.hours)}"
+        if self.usd is not None and plan.cost_usd > self.usd:
+            return f"costs ${plan.cost_usd:.2f}"
+        return ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """All ways that are looked at."""
+
+    work: Work
+    wish: Wish
+    flavors: tuple[Flavor, ...]
+    settings: Settings
+
+    def plans(self) -> list[Plan]:
+        """Return the plans on every flavor."""
+        return [
+            plan
+            for flavor in self.flavors
+            for plan in candidates(self.work, self.wish, flavor, correction(flavor.device, self.settings).factor)
+        ]
+
+
+def choose(plans: Sequence[Plan], limits: Limits) -> Plan | None:
+    """Return the cheapest of what each flavor does best within the limits; of equally cheap ones the fastest."""
+    fitting = [plan for plan in plans if plan.fits and limits.hold(plan)]
+    best = [_best([plan for plan in fitting if plan.flavor is flavor]) for flavor in _unique(fitting)]
+    return min(best, key=lambda plan: (plan.cost_usd, plan.hours), default=None)
+
+
+def _unique(plans: Sequence[Plan]) -> list[Flavor]:
+    return list({plan.flavor.name: plan.flavor for plan in plans}.values())
+
+
+def _best(plans: Sequence[Plan]) -> Plan:
+    """Return the plan to take on one flavor: the first adapter that fits, and of its plans the fastest.
+
+    Where minutes are paid for, QLoRA counts as LoRA does, and no tenth is given away for memory that nobody needs.
+    """
+    paid = not plans[0].flavor.is_local
+    first = ("lora", "qlora") if paid and plans[0].adapter != "full" else (plans[0].adapter,)
+    same = [plan for plan in plans if plan.adapter in first]
     fastest = min(plan.hours for plan in same)
-    return min((p for p in same if p.hours <= ABOUT_AS_LONG * fastest), key=lambda p: p.memory.total)
+    slack = 1.0 if paid else ABOUT_AS_LONG
+    return min((p for p in same if p.hours <= slack * fastest), key=lambda p: p.memory.total)
 
 
-def _choice(chosen: Plan, plans: list[Plan], work: Work, machine: Machine, limit: float | None) -> HardwareChoice:
+def _choice(chosen: Plan, plans: Sequence[Plan], work: Work, limits: Limits, prices: Catalog | None) -> HardwareChoice:
+    flavor = chosen.flavor
     # Other programs take their share of the cores, and nobody knows for how long.
-    crowd = 1.0 if machine.gpu else 1 + machine.load / machine.cores
+    crowd = 1.0 if flavor.gpu else 1 + flavor.load / flavor.cores
     hours = Range(low=LOW * chosen.hours, expected=chosen.hours, high=HIGH * crowd * chosen.hours)
-    timeout_s = max(TIMEOUT_FLOOR_S, math.ceil(2 * hours.high * 3600 / TIMEOUT_STEP_S) * TIMEOUT_STEP_S)
+    margin = TIMEOUT_MARGIN if flavor.is_local else RENTED_TIMEOUT_MARGIN
+    timeout_s = max(TIMEOUT_FLOOR_S, math.ceil(margin * hours.high * 3600 / TIMEOUT_STEP_S) * TIMEOUT_STEP_S)
+    price = flavor.usd_per_hour
     return HardwareChoice(
-        flavor=LOCAL,
+        flavor=flavor.name,
         adapter=chosen.adapter,
         precision=chosen.precision,
         batch=chosen.batch,
         accumulation=chosen.accumulation,
         max_length=work.max_length,
         checkpointing=chosen.checkpointing,
+        gpus=flavor.gpus,
+        sharded=chosen.sharded,
         memory_gib=chosen.memory,
         hours=hours,
-        cost_usd=Range(low=0, expected=0, high=0),
+        cost_usd=Range(low=price * hours.low, expected=price * hours.expected, high=price * hours.high),
+        usd_per_hour=price,
+        prices=prices.words if prices else "",
         timeout_s=timeout_s,
         tokens=chosen.tokens,
         tokens_per_s=chosen.tokens_per_s,
+        device=flavor.device,
+        correction=chosen.correction,
         epochs=chosen.epochs,
-        machine=machine.words,
-        reason=_reason(chosen, work, machine),
-        candidates=tuple(_candidate(plan, limit) for plan in plans),
+        machine=flavor.words,
+        reason=_reason(chosen, plans, work, limits),
+        candidates=_table(plans, limits),
     )
 
 
-def _candidate(plan: Plan, limit: float | None) -> Candidate:
-    in_time = limit is None or plan.hours <= limit
-    reason = "" if in_time else f"takes {_time(plan.hours)}"
+def _table(plans: Sequence[Plan], limits: Limits) -> tuple[Candidate, ...]:
+    """Return what was looked at, what fits first and the cheapest first; of several flavors each adapter's best."""
+    flavors = _unique(plans)
+    shown = list(plans)
+    if len(flavors) > 1:
+        groups = [
+            [p for p in plans if p.flavor is f and p.adapter == a] for f in flavors for a in ("lora", "qlora", "full")
+        ]
+        shown = [min(group, key=lambda p: (not p.fits, p.hours, p.memory.total)) for group in groups if group]
+    found = [_candidate(plan, limits) for plan in shown]
+    return tuple(sorted(found, key=lambda c: (not c.fits, c.cost_usd, c.hours)))
+
+
+def _candidate(plan: Plan, limits: Limits) -> Candidate:
+    why_not = limits.why_not(plan) if plan.fits else shortage(plan)
     return Candidate(
-        flavor=LOCAL,
+        flavor=plan.flavor.name,
         adapter=plan.adapter,
         precision=plan.precision,
         batch=plan.batch,
+        accumulation=plan.accumulation,
+        checkpointing=plan.checkpointing,
+        sharded=plan.sharded,
         memory_gib=plan.memory.total,
         usable_gib=plan.usable_gib,
         hours=plan.hours,
-        cost_usd=0,
-        fits=plan.fits and in_time,
-        reason=reason if plan.fits else _shortage(plan),
+        cost_usd=plan.cost_usd,
+        fits=not why_not,
+        reason=why_not,
     )
 
 
-def _reason(plan: Plan, work: Work, machine: Machine) -> str:
-    step_rows = plan.batch * plan.accumulation
-    steps = math.ceil(plan.epochs * work.rows / step_rows)
-    reasons = [f"batch {plan.batch} × {plan.accumulation} makes {steps} optimizer steps of {step_rows} rows"]
+def _reason(plan: Plan, plans: Sequence[Plan], work: Work, limits: Limits) -> str:
+    flavor = plan.flavor
+    steps = math.ceil(plan.epochs * work.rows / plan.step_rows)
+    gpus = f" on {flavor.gpus} GPUs" if flavor.gpus > 1 else ""
+    reasons = [f"batch {plan.batch} × {plan.accumulation}{gpus} makes {steps} optimizer steps of {plan.step_rows} rows"]
     if plan.adapter == "lora":
         # Schulman et al. 2025, "LoRA Without Regret", https://thinkingmachines.ai/blog/lora
         reasons.append("LoRA learns small data as well as training all weights does, with far less memory")
     if plan.adapter == "qlora":
-        reasons.append("the weights fit in 4 bits only")
-    if machine.gpu is None and work.max_steps is None and plan.epochs == 1:
+        fits_whole = any(p.fits and p.adapter == "lora" for p in plans if p.flavor is plan.flavor)
+        reasons.append(
+            f"the weights {'leave room for faster batches in 4 bits' if fits_whole else 'fit in 4 bits only'}"
+        )
+    if flavor.gpu is None and work.max_steps is None and plan.epochs == 1:
         reasons.append("one epoch, as time is short on a CPU")
-    if machine.gpu is None and plan.precision == "bf16" and not machine.native_bf16:
+    if flavor.gpu is None and plan.precision == "bf16" and not flavor.native_bf16:
         reasons.append("this CPU emulates bf16, slowly")
+    if flavor.gpu is not None and not flavor.gpu.has_bf16:
+        reasons.append(f"{flavor.gpu.name} has no bf16 of its own")
     if plan.checkpointing:
         reasons.append("activations are computed twice to save memory")
-    return "; ".join(reasons) + "."
+    if not flavor.is_local:
+        reasons.append(_beside(plan, plans, limits))
+    return "; ".join(filter(None, reasons)) + "."
+
+
+def _beside(plan: Plan, plans: Sequence[Plan], limits: Limits) -> str:
+    """Name the fastest way within the limits, where it is another one."""
+    fastest = min((p for p in plans if p.fits and limits.hold(p)), key=lambda p: (p.hours, p.cost_usd))
+    if fastest.flavor is plan.flavor:
+        return "cheapest and fastest of what fits"
+    return f"the cheapest; the fastest is {fastest.flavor.name}, {_time(fastest.hours)} for ${fastest.cost_usd:.2f}"
 
 
 # --- refusals ---------------------------------------------------------------------------------------------------------
 
 
-def _refuse(plans: list[Plan], work: Work, wish: Wish, machine: Machine, limit: float | None) -> Plan:
-    """Raise with the numbers of what came closest, and with what would fit."""
-    smallest = min(plans, key=lambda plan: plan.memory.total)
-    if not smallest.fits:
+def refuse(plans: Sequence[Plan], search: Search, limits: Limits) -> NoReturn:
+    """Raise with the numbers of what came closest, and with what would fit.
+
+    Raises:
+        ToolError: Always.
+    """
+    work = search.work
+    fitting = [plan for plan in plans if plan.fits]
+    if not fitting:
+        closest = min(plans, key=lambda plan: plan.memory.total / plan.usable_gib)
+        where = "this machine" if closest.flavor.is_local else closest.flavor.name
         raise ToolError(
-            f"{smallest.words} at {work.longest} tokens does not fit this machine: {_shortage(smallest)}.",
-            hint=_what_fits(work, wish, machine),
+            f"{closest.words} at {work.longest} tokens does not fit {where}: {shortage(closest)}.",
+            hint=_what_fits(search),
         )
-    assert limit is not None  # else a plan that fits had been chosen
-    fastest = min((plan for plan in plans if plan.fits), key=lambda plan: plan.hours)
+    if limits.hours is not None and all(plan.hours > limits.hours for plan in fitting):
+        fastest = min(fitting, key=lambda plan: plan.hours)
+        raise ToolError(
+            f"{fastest.words} takes {_time(fastest.hours)} for {fastest.tokens:,} tokens, and the limit is "
+            f"{_time(limits.hours)}.",
+            hint=f"max_hours {math.ceil(100 * fastest.hours) / 100:g}, or fewer epochs",
+        )
+    in_time = [plan for plan in fitting if limits.hours is None or plan.hours <= limits.hours]
+    cheapest = min(in_time, key=lambda plan: plan.cost_usd)
     raise ToolError(
-        f"{fastest.words} takes {_time(fastest.hours)} for {fastest.tokens:,} tokens, and the limit is {_time(limit)}.",
-        hint=f"max_hours {math.ceil(100 * fastest.hours) / 100:g}, or fewer epochs",
+        f"the cheapest way, {cheapest.words} on {cheapest.flavor.name}, costs ${cheapest.cost_usd:.2f} for "
+        f"{cheapest.tokens:,} tokens, and the budget is ${limits.usd:.2f}.",
+        hint=f"a budget of ${math.ceil(100 * cheapest.cost_usd) / 100:.2f}, or fewer epochs",
     )
 
 
@@ -277,23 +347,31 @@ def _time(hours: float) -> str:
     return f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.0f} min"
 
 
-def _shortage(plan: Plan) -> str:
+def shortage(plan: Plan) -> str:
+    """Say what is too small for the plan, with the largest items."""
+    if plan.memory.total <= plan.usable_gib:
+        return plan.shortage
     items = plan.memory.model_dump(exclude={"total"})
     largest = sorted(items, key=lambda name: items[name], reverse=True)[:2]
     listed = ", ".join(f"{name} {items[name]:.1f}" for name in largest)
     return f"{plan.memory.total:.1f} of {plan.usable_gib:.1f} GiB usable; {listed}"
 
 
-def _what_fits(work: Work, wish: Wish, machine: Machine) -> str:
-    """Name another setup that fits, else shorter rows, else the memory that it takes."""
-    others = candidates(work, Wish(precision=wish.precision), machine)
-    if fitting := _choose(others, None):
+def _what_fits(search: Search) -> str:
+    """Name another setup that fits, else shorter rows, else a larger flavor, else the memory that it takes."""
+    no_limits = Limits(hours=None, usd=None)
+    others = replace(search, wish=Wish(precision=search.wish.precision)).plans()
+    if fitting := choose(others, no_limits):
         return f"{fitting.words} takes {fitting.memory.total:.1f} GiB"
-    length = work.longest // 2
+    length = search.work.longest // 2
     while length >= SHORTEST_ROWS:
-        shorter = candidates(replace(work, max_length=length), Wish(), machine)
-        if fitting := _choose(shorter, None):
+        shorter = replace(search, work=replace(search.work, max_length=length), wish=Wish())
+        if fitting := choose(shorter.plans(), no_limits):
             return f"max_length {length} fits: {fitting.words} takes {fitting.memory.total:.1f} GiB"
         length //= 2
+    if not search.flavors[0].is_local:
+        larger = replace(search, flavors=catalog().flavors)
+        if fitting := choose(larger.plans(), no_limits):
+            return f"{fitting.flavor.name} fits: {fitting.words} takes {fitting.memory.total:.1f} GiB"
     least = min(plan.memory.total for plan in others)
     return f"take a smaller model, or a machine with more than {least:.1f} GiB of free memory"

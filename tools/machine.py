@@ -12,9 +12,11 @@ import platform
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+
+from .gpus import GpuModel, gpu_model
 
 GIB = 2**30
 CGROUPS = Path("/sys/fs/cgroup")
@@ -35,16 +37,6 @@ print(2 * 768**3 / best / 1e9)
 """
 THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
-# Dense tensor-core TFLOP/s in bf16 (fp16 on the older ones) from NVIDIA's data sheets; others count as UNKNOWN_TFLOPS.
-GPU_TFLOPS = {
-    "H200": 989.0, "H100": 989.0, "A100": 312.0, "L40S": 362.0, "L4": 121.0, "A10G": 70.0, "A10": 125.0, "T4": 65.0,
-    "V100": 125.0, "4090": 165.0, "3090": 71.0,
-}  # fmt: skip
-UNKNOWN_TFLOPS = 50.0
-
-# Below it bf16 is emulated: torch reports it as supported there and runs it slowly.
-BF16_CAPABILITY = 8.0
-
 
 @dataclass(frozen=True, kw_only=True)
 class Gpu:
@@ -56,9 +48,10 @@ class Gpu:
     capability: float
 
     @property
-    def tflops(self) -> float:
-        """Peak of its tensor cores in half precision."""
-        return next((tflops for name, tflops in GPU_TFLOPS.items() if name in self.name), UNKNOWN_TFLOPS)
+    def model(self) -> GpuModel:
+        """What is known about it, with the memory that is free."""
+        known = gpu_model(self.name, self.memory_gib, capability=self.capability)
+        return replace(known, memory_gib=self.free_gib)
 
 
 @dataclass(frozen=True, kw_only=True)

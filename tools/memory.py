@@ -1,32 +1,34 @@
 """How much memory a training takes, by arithmetic over the model's shape; every item has a source or a measurement.
 
-Covers supervised fine-tuning with TRL's chunked loss on one CPU or one CUDA device. Not covered yet: other methods,
-several devices, packed 4-bit kernels of other families than NF4.
+Covers TRL 1.16's stable trainers on one CPU or one CUDA device, full, LoRA and QLoRA. The peak comes at one of a few
+moments of a step: each is added up, and the largest counts. `tests/bench/memory.py` holds it against what the trainers'
+own tensors take; QLoRA is not measured, and counted as LoRA over smaller weights, which is rather more than it takes.
+Not covered: the teacher of a distillation, packed 4-bit kernels of other families than NF4, offloading, generation by
+vLLM on the same GPU.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import replace
 
+from .activations import layer_copies, layer_kept, layer_passing
 from .architecture import Architecture
-from .facts import Adapter, MemoryGib, Precision
+from .facts import GENERATING_METHODS, Adapter, MemoryGib
+from .setups import BYTES, Setup
+from .sharding import gathered_bytes
 
 GIB = 2**30
 
-BYTES: dict[Precision, float] = {"fp32": 4, "fp16": 2, "bf16": 2}
 # NF4 with double quantisation: 4 bits and 0.127 bits of constants a parameter (QLoRA, arXiv 2305.14314, section 3).
 NF4_BYTES = 4.127 / 8
-# Gradient, first and second moment of AdamW, which follow their parameter's type: float32 for all that is trained.
-GRADIENT_BYTES = 4
-ADAMW_BYTES = 8
 
 # TRL 1.16 scores tiles of at most 4,096 tokens × 32,768 entries of the vocabulary (trl/kernels/chunked_logprob.py).
 # Without Triton the backward pass holds eight float32 tiles and a boolean one at once (counted with torch's profiler);
-# the Triton kernel works in place.
+# the Triton kernel works in place, on a tile in the run's precision.
 TILE_TOKENS = 4096
 TILE_VOCABULARY = 32_768
 TILE_BYTES_CPU = 8.25 * 4
-TILE_BYTES_GPU = 2 * 4
 
 # Resident before the first step, without the weights: Python, torch, transformers, TRL, PEFT, Trackio (measured 0.56).
 PROCESS_GIB = 0.56
@@ -39,44 +41,26 @@ HEAP_SHARE = 0.3
 CUDA_GIB = 0.9
 CUDA_SHARE = 0.1
 
-
-@dataclass(frozen=True, kw_only=True)
-class Setup:
-    """What memory depends on beside the model."""
-
-    adapter: Adapter
-    precision: Precision
-    batch: int
-    length: int
-    """Tokens of the longest row, which all rows of its batch are padded to."""
-    checkpointing: bool
-    rank: int
-    trained_share: float
-    """Share of the tokens that carry loss; the others get no logits."""
-    on_gpu: bool
-
-    @property
-    def tokens(self) -> int:
-        """Tokens of the largest batch."""
-        return self.batch * self.length
+Items = dict[str, float]
+ITEMS = tuple(name for name in MemoryGib.model_fields if name != "total")
+SHARED = ("weights", "gradients", "optimizer", "reference")
 
 
 def training_memory(shape: Architecture, setup: Setup) -> MemoryGib:
-    """Return the peak, which comes at the first step of the backward pass, with all activations and the logits alive.
-
-    Gradients of a full fine-tuning come later, when activations are gone; they count in full all the same, since the
-    heap keeps their place from one step to the next.
-    """
-    trained = trained_parameters(shape, setup.adapter, setup.rank)
-    items = {
-        "weights": _weight_bytes(shape, setup),
-        "gradients": trained * GRADIENT_BYTES,
-        "optimizer": trained * ADAMW_BYTES,
-        "activations": _activation_bytes(shape, setup),
-        "logits": _logit_bytes(shape, setup),
-        "overhead": _overhead_bytes(shape, setup),
-    }
+    """Return the peak of a step, and what holds it."""
+    if setup.method == "reward" and not shape.tied:  # it has one output, where the others have a vocabulary
+        shape = replace(shape, tied=True, parameters=shape.parameters - shape.vocabulary * shape.hidden)
+    always = _always(shape, setup)
+    moments = [_on_one_gpu(always, moment, setup) for moment in _moments(shape, setup)]
+    items = max(moments, key=lambda moment: sum(moment.values()))
+    items["overhead"] = _overhead(shape, setup, items["activations"])
     return MemoryGib(**{name: size / GIB for name, size in items.items()}, total=sum(items.values()) / GIB)
+
+
+def _on_one_gpu(always: Items, moment: Items, setup: Setup) -> Items:
+    """Return all items at a moment; what GPUs share counts by this one's part."""
+    items = {name: always.get(name, 0) + moment.get(name, 0) for name in ITEMS}
+    return items | {name: items[name] / setup.gpus for name in SHARED}
 
 
 def trained_parameters(shape: Architecture, adapter: Adapter, rank: int) -> int:
@@ -84,55 +68,182 @@ def trained_parameters(shape: Architecture, adapter: Adapter, rank: int) -> int:
     return shape.parameters if adapter == "full" else shape.adapter_parameters(rank)
 
 
-def _weight_bytes(shape: Architecture, setup: Setup) -> float:
-    """Trained weights are held in float32, frozen ones in the run's precision or, for QLoRA, in 4 bits.
+def _always(shape: Architecture, setup: Setup) -> Items:
+    """Return what is there from the second step on, whatever is being computed."""
+    trained = trained_parameters(shape, setup.adapter, setup.rank)
+    reference = shape.parameters * setup.trained if setup.refers else 0
+    gradients = trained * setup.trained if setup.accumulates else 0
+    # AdamW's first and second moment (Loshchilov & Hutter 2019, arXiv 1711.05101), fused: without temporaries
+    return Items(
+        weights=_weights(shape, setup), optimizer=2 * trained * setup.trained, reference=reference, gradients=gradients
+    )
 
-    bitsandbytes quantises the linear layers only: embedding, output head and norms keep 16 bits.
+
+def _weights(shape: Architecture, setup: Setup) -> float:
+    """Return the bytes of all weights: frozen ones in the run's precision or, for QLoRA, in 4 bits.
+
+    bitsandbytes quantises the linear layers only: embedding, output head, norms, and experts, which are one tensor for
+    all, keep 16 bits. It unpacks one matrix at a time to multiply with it (`matmul_4bit`).
     """
-    adapter = shape.adapter_parameters(setup.rank) * 4
     if setup.adapter == "full":
-        cast = 0 if setup.precision == "fp32" else BYTES[setup.precision]  # autocast keeps a copy of each for the step
-        return shape.parameters * (4 + cast)
+        return shape.parameters * setup.trained
+    adapter = shape.adapter_parameters(setup.rank) * setup.trained
     if setup.adapter == "lora":
         return shape.parameters * BYTES[setup.precision] + adapter
-    return (shape.parameters - shape.embedding) * NF4_BYTES + shape.embedding * 2 + adapter
+    whole = shape.embedding + (shape.layers - shape.dense_layers) * shape.expert_parameters
+    unpacked = max(matrix.inputs * matrix.outputs for matrix in shape.linear)
+    return (shape.parameters - whole) * NF4_BYTES + (whole + unpacked) * 2 + adapter
 
 
-def _activation_bytes(shape: Architecture, setup: Setup) -> float:
-    """What the forward pass keeps for the backward pass.
+# --- the moments at which memory is highest ---------------------------------------------------------------------------
 
-    With checkpointing (Chen et al. 2016, arXiv 1604.06174) each layer keeps its input, and one at a time is whole.
+
+def _moments(shape: Architecture, setup: Setup) -> Iterator[Items]:
+    """Yield what is there beside: at the start, at the loss and at its gradient, in the last and the first layer."""
+    kept = _kept(shape, setup)
+    yield Items(gathered=gathered_bytes(shape, setup, "start"))
+    if setup.refers or setup.method in ("dpo", "kto"):
+        yield _reference_forward(shape, setup, kept)
+    yield _forward_end(shape, setup, kept)
+    yield _head_backward(shape, setup, kept)
+    yield _last_layer(shape, setup, kept)
+    yield _first_layer(shape, setup)
+    yield _embedding(shape, setup)
+    if setup.method in GENERATING_METHODS:
+        yield _rollouts(shape, setup)
+
+
+def _kept(shape: Architecture, setup: Setup) -> float:
+    """Return what all layers keep; with checkpointing their inputs only (Chen et al. 2016, arXiv 1604.06174)."""
+    mask = setup.length if setup.masked else 0  # a boolean for each pair of tokens of a row
+    if setup.checkpointing:
+        return setup.tokens * (shape.layers * shape.hidden * setup.stream + mask)
+    return shape.layers * (setup.tokens * layer_kept(shape, setup) + layer_copies(shape, setup)) + setup.tokens * mask
+
+
+def _final_norm(shape: Architecture, setup: Setup) -> float:
+    """Return what the last norm keeps, and the last hidden states, of which those that carry loss are copied."""
+    norm = 4 + (setup.stream if setup.adapter == "full" else 0)
+    return setup.tokens * shape.hidden * (norm + setup.trained_share * setup.stream)
+
+
+def _cast_weights(shape: Architecture, setup: Setup) -> float:
+    """Return the casts of the weights, which autocast keeps until the model's forward pass is over."""
+    return shape.layers * layer_copies(shape, setup) if setup.checkpointing and not shape.experts else 0
+
+
+def _forward_end(shape: Architecture, setup: Setup, kept: float) -> Items:
+    kept += _cast_weights(shape, setup) + _final_norm(shape, setup)
+    kept += setup.tokens * shape.hidden * setup.stream  # the last hidden states themselves
+    return Items(activations=kept, logits=_tile(shape, setup), gathered=gathered_bytes(shape, setup, "forward"))
+
+
+def _reference_forward(shape: Architecture, setup: Setup, kept: float) -> Items:
+    """The second model's forward pass comes while the first one's activations wait for theirs backward."""
+    casts = shape.layers * layer_copies(shape, setup) if setup.refers else 0
+    passing = 3 * setup.tokens * shape.hidden * setup.stream
+    kept += casts + _final_norm(shape, setup) + passing
+    return Items(activations=kept, logits=_tile(shape, setup), gathered=gathered_bytes(shape, setup, "forward"))
+
+
+def _head_backward(shape: Architecture, setup: Setup, kept: float) -> Items:
+    trained = setup.tokens * setup.trained_share
+    items = Items(
+        activations=kept + _final_norm(shape, setup) + trained * shape.hidden * (4 + setup.stream),
+        logits=_logits(shape, setup),
+        gathered=gathered_bytes(shape, setup, "head"),
+    )
+    if setup.logits == "full":  # the head's gradient comes when those of the logits are there and nothing else
+        return items
+    # TRL's kernel adds it up in float32, and casts it afterwards
+    draft = _head_gradient(shape, setup) / setup.trained * 4 if setup.trained != 4 else 0
+    return items | Items(gradients=_head_gradient(shape, setup) + draft)
+
+
+def _head_gradient(shape: Architecture, setup: Setup) -> float:
+    """Return the gradient of the output head; where GPUs share it, it counts by what they gather."""
+    if setup.adapter != "full" or setup.method == "reward" or setup.gpus > 1:
+        return 0
+    return shape.vocabulary * shape.hidden * setup.trained
+
+
+def _last_layer(shape: Architecture, setup: Setup, kept: float) -> Items:
+    """The last layer's backward pass: nothing is freed yet, and with checkpointing the layer is there as a whole."""
+    layer = setup.tokens * layer_passing(shape, setup)
+    if setup.checkpointing:
+        layer += setup.tokens * layer_kept(shape, setup) + layer_copies(shape, setup)
+    return Items(
+        activations=kept + layer + setup.tokens * shape.hidden * setup.stream,
+        gradients=_head_gradient(shape, setup),
+        gathered=gathered_bytes(shape, setup, "layer"),
+    )
+
+
+def _first_layer(shape: Architecture, setup: Setup) -> Items:
+    """The first layer's backward pass, with the gradients of all others and of the head, but none of the embedding."""
+    layer = setup.tokens * (layer_kept(shape, setup) + layer_passing(shape, setup)) + layer_copies(shape, setup)
+    gradients = _new_gradients(shape, setup)
+    if setup.adapter == "full" and not setup.accumulates:
+        head = shape.tied and setup.method != "reward"
+        later = shape.layer_parameters + (0 if head else shape.vocabulary * shape.hidden)
+        gradients -= later * setup.trained
+    return Items(
+        activations=layer + 2 * setup.tokens * shape.hidden * setup.stream,
+        gradients=gradients,
+        gathered=gathered_bytes(shape, setup, "layer"),
+    )
+
+
+def _embedding(shape: Architecture, setup: Setup) -> Items:
+    """The embedding's gradient, beside that of a head which is tied to it, and beside those of former batches."""
+    alone = setup.adapter == "full" and setup.gpus == 1
+    once = shape.vocabulary * shape.hidden * setup.trained if alone else 0
+    twice = once if shape.tied and setup.method != "reward" else 0
+    again = once if setup.accumulates else 0
+    gradients = _new_gradients(shape, setup) + twice + again
+    return Items(gradients=gradients, gathered=gathered_bytes(shape, setup, "end"))
+
+
+def _new_gradients(shape: Architecture, setup: Setup) -> float:
+    """Return the gradients that this batch brings; where there are some already, they are added to those."""
+    if setup.accumulates:
+        return 0
+    return trained_parameters(shape, setup.adapter, setup.rank) * setup.trained
+
+
+def _rollouts(shape: Architecture, setup: Setup) -> Items:
+    """Completions are generated by transformers, between the steps: keys and values, and one token's logits a row.
+
+    The cache is made anew, layer by layer, for each token (`DynamicLayer.update` in transformers/cache_utils.py); of
+    the logits there are a float32 copy and their shares (`GenerationMixin._sample`). Arithmetic, not measured.
     """
-    layer = _layer_bytes(shape, setup)
-    if not setup.checkpointing:
-        return setup.tokens * shape.layers * layer
-    return setup.tokens * (shape.layers * shape.hidden * BYTES[setup.precision] + layer)
+    rows = setup.rollouts or setup.batch
+    cache = rows * shape.cache_bytes(setup.length, setup.number) * (1 + 1 / shape.layers)
+    return Items(rollouts=cache, logits=rows * shape.vocabulary * (setup.number + 2 * 4))
 
 
-def _layer_bytes(shape: Architecture, setup: Setup) -> float:
-    """What one layer keeps of one token.
-
-    The terms of Korthikanti et al. 2022 (arXiv 2205.05198, section 4.1) for attention that stores no scores (SDPA):
-    four widths of the queries, to which keys and values are expanded, and the inner widths of the feed-forward. Norms
-    stay in float32. Frozen layers keep no input of their own, adapters keep theirs and their narrow output; autocast
-    casts the input of each linear layer anew. Counted with `torch.autograd.graph.saved_tensors_hooks` on SmolLM2: exact
-    to 1 % for full in fp32 and for LoRA in fp32 and bf16.
-    """
-    inner = (4 if shape.gated else 2) * shape.intermediate
-    inputs = (2 if setup.precision == "fp32" else 6) * shape.hidden
-    narrow = 0 if setup.adapter == "full" else len(shape.linear) * setup.rank
-    mask = setup.length  # one row of the attention mask, which every layer copies
-    norms = (4 if setup.adapter == "full" else 2) * shape.hidden
-    return (inner + 4 * shape.query + inputs + narrow + mask) * BYTES[setup.precision] + norms * 4
+# --- logits -----------------------------------------------------------------------------------------------------------
 
 
-def _logit_bytes(shape: Architecture, setup: Setup) -> float:
-    tokens = min(setup.tokens * setup.trained_share, TILE_TOKENS)
-    each = TILE_BYTES_GPU if setup.on_gpu else TILE_BYTES_CPU
-    return tokens * min(shape.vocabulary, TILE_VOCABULARY) * each
+def _logits(shape: Architecture, setup: Setup) -> float:
+    """Return what scoring holds at most: a tile, or all logits' log-softmax, its gradient, and theirs, in float32."""
+    if setup.logits == "full" and setup.method != "reward":
+        return setup.tokens * shape.vocabulary * 3 * 4
+    return _tile(shape, setup)
 
 
-def _overhead_bytes(shape: Architecture, setup: Setup) -> float:
+def _tile(shape: Architecture, setup: Setup) -> float:
+    if setup.method == "reward":
+        return 0
+    tokens, entries = min(setup.tokens * setup.trained_share, TILE_TOKENS), min(shape.vocabulary, TILE_VOCABULARY)
+    if not setup.on_gpu:
+        return tokens * entries * TILE_BYTES_CPU
+    weights = entries * shape.hidden * setup.number if setup.stream != setup.number else 0  # cast, tile by tile
+    return tokens * (TILE_VOCABULARY + shape.hidden) * setup.number + weights
+
+
+def _overhead(shape: Architecture, setup: Setup, activations: float) -> float:
     if setup.on_gpu:
-        return CUDA_GIB * GIB + CUDA_SHARE * _activation_bytes(shape, setup)
-    return (PROCESS_GIB + HEAP_GIB) * GIB + HEAP_SHARE * setup.tokens * shape.layers * _layer_bytes(shape, setup)
+        return CUDA_GIB * GIB + CUDA_SHARE * activations
+    layers = setup.tokens * shape.layers * layer_kept(shape, setup)
+    return (PROCESS_GIB + HEAP_GIB) * GIB + HEAP_SHARE * layers

@@ -1,4 +1,4 @@
-"""What a training logged: read from Trackio or from its log, kept as one JSON line a step, drawn as a loss curve.
+"""What a training logged: read from Trackio or from its log, kept as one JSON line a step.
 
 Trackio's store is read as the SQLite file that it is (trackio 0.43, `sqlite_storage.py`), read-only: importing trackio
 costs half a second, fixes its folder at import, and would write to the store while the training does.
@@ -166,24 +166,3 @@ def write_metrics(path: Path, points: list[Point]) -> None:
         for p in points
     )
     write_whole(path, "".join(f"{line}\n" for line in lines).encode())
-
-
-def draw_loss(path: Path, points: list[Point], title: str) -> None:
-    """Draw the loss over the steps, training and evaluation, as a PNG; the same points give the same bytes."""
-    from io import BytesIO
-
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 4), dpi=100, layout="constrained")
-    axes = figure.add_subplot()
-    for name, label, style in ((LOSS, "training", "-"), (EVAL_LOSS, "evaluation", "o--")):
-        curve = [(p.step, math.nan if (y := p.values[name]) is None else y) for p in points if name in p.values]
-        if curve:
-            axes.plot(*zip(*curve, strict=True), style, label=label, linewidth=1.5, markersize=4)
-    axes.set(title=title, xlabel="step", ylabel="loss")
-    axes.grid(alpha=0.3)
-    axes.legend()
-    picture = BytesIO()
-    FigureCanvasAgg(figure).print_png(picture, metadata={"Software": None})
-    write_whole(path, picture.getvalue())

@@ -42,19 +42,22 @@ Tell = Callable[..., None]
 T = TypeVar("T")
 
 
-def resolve_model(name: str, settings: Settings, tell: Tell | None = None) -> ModelRef:
+def resolve_model(name: str, settings: Settings, tell: Tell | None = None, *, sketch: bool = False) -> ModelRef:
     """Find the base model that a person named: a folder, `owner/name`, or the bare name of a well-known model.
 
     Args:
         name: What the person said.
         settings: Names the cache folder and the interpreter.
         tell: Called as `tell("progress", step=…)` before what takes longer than a moment.
+        sketch: Let a folder with a config and no weights count as a model: enough to size it, not to train it.
 
     Raises:
         InputError: It cannot be found, or several models have this name.
         UserError: A packaged model cannot be written to the cache folder.
     """
     name, tell = name.strip(), tell or _nobody
+    if sketch and (found := _sketch(name)):
+        return found
     if found := _in_folder(name, settings, tell) or _in_cache(name):
         return found
     found, why = _on_the_hub(name)
@@ -104,6 +107,16 @@ def _in_folder(name: str, settings: Settings, tell: Tell) -> ModelRef | None:
         revision=weights_revision(folder, settings, tell),
         licence=_licence(folder),
     )
+
+
+def _sketch(name: str) -> ModelRef | None:
+    """Return a folder that has a config and no weights."""
+    folder = _folder(name)
+    if folder is None or not (folder / "config.json").is_file() or weight_files(folder):
+        return None
+    digest = hashlib.sha256((folder / "config.json").read_bytes()).hexdigest()
+    note = "a config without weights"
+    return ModelRef(id=name, source="folder", path=str(folder.resolve()), revision=f"sha256:{digest}", note=note)
 
 
 def _folder(name: str) -> Path | None:

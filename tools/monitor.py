@@ -18,7 +18,9 @@ from typing import Any, Literal
 from .backends import Backend, JobState, backend_of
 from .facts import TERMINAL_STAGES, Alert, Health, Job, JobReport, Stage
 from .gates import require
-from .metrics import LOSS, Point, draw_loss, merged, pace, read_metrics, write_metrics
+from .ledger import enter
+from .metrics import LOSS, Point, merged, pace, read_metrics, write_metrics
+from .plots import draw_loss
 from .run import Run, experiment_name
 from .trained import CHECKPOINT
 
@@ -63,7 +65,18 @@ def monitor_job(run: Run, *, wait_s: float | None = None) -> JobReport:
         pause = max(POLL_S, PAUSE_S_PER_POINT * len(watch.points))
         time.sleep(max(0.0, min(pause, until - time.monotonic())))
     watch.draw()
+    if report.health == "done" and (run.report is None or run.report.health != "done"):
+        _enter(run, report)
     return report
+
+
+def _enter(run: Run, report: JobReport) -> None:
+    """Let the ledger know what was predicted and what happened; a run is none the worse without it."""
+    try:
+        enter(run, report)
+    except OSError as error:
+        alert = Alert(level="warn", rule="ledger", text=f"the ledger cannot be written: {error.strerror}")
+        run.journal.tell("alert", **alert.model_dump())
 
 
 # --- the rules --------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from typing import Any, get_args
 from pydantic import ValidationError
 
 from .errors import InputError, ToolError
-from .facts import Method, Overrides, Spec, Target
+from .facts import DatasetRef, Method, Overrides, Spec, Target
 from .run import Run
 from .settings import Settings
 from .wording import one_line
@@ -102,7 +102,9 @@ def plan_for(
         spec = Spec.model_validate({"request": "", "dataset": "", **named, "stated": tuple(named)})
     except ValidationError as error:
         raise InputError(f"`{method}` is no method.", hint=f"one of {', '.join(get_args(Method))}") from error
-    return _resolve(spec, run)
+    if run.settings.backend is not None:
+        spec = spec.model_copy(update={"backend": run.settings.backend, "stated": (*spec.stated, "backend")})
+    return _resolve(spec, run, sketch=True)
 
 
 def _keep_stated(name: str, stated: str | None, given: str) -> None:
@@ -167,13 +169,21 @@ def _targets(reading: Reading, stated: list[str], inferred: dict[str, str]) -> t
     return tuple(target for target in default if target not in reading.refused_targets)
 
 
-def _resolve(spec: Spec, run: Run) -> Spec:
-    from .data.sources import resolve_dataset
+def _resolve(spec: Spec, run: Run, *, sketch: bool = False) -> Spec:
+    from .data.reading.sources import resolve_dataset
     from .models import resolve_model
 
     # The dataset first: it is the cheaper of the two to look up, and the more often mistyped.
     found: dict[str, Any] = {}
     if spec.dataset:
-        found["dataset_ref"] = resolve_dataset(spec.dataset, run.settings)
-    found["model_ref"] = resolve_model(spec.model, run.settings, run.journal.tell)
+        found["dataset_ref"] = _named(spec.dataset, run.settings) or resolve_dataset(spec.dataset, run.settings)
+    found["model_ref"] = resolve_model(spec.model, run.settings, run.journal.tell, sketch=sketch)
     return spec.model_copy(update=found)
+
+
+def _named(name: str, settings: Settings) -> DatasetRef | None:
+    """Return the dataset that the settings have under this name, if they have one."""
+    from .data.reading.sources import resolve_dataset
+
+    file = settings.datasets.get(name)
+    return None if file is None else resolve_dataset(str(file), settings).model_copy(update={"id": name})

@@ -16,11 +16,13 @@ from .facts import Candidate, Parameter, Range
 from .files import write_whole
 from .journal import JOURNAL, Event, Journal, Listener
 from .llama_cpp import serve_lines
+from .plots import draw_lengths
 from .run import Run, experiment_name, open_run, refold, report_path
 
 if TYPE_CHECKING:
     from jinja2 import Template
 
+LENGTHS = "lengths.png"
 NOTES_BEGIN = "<!-- notes: yours; ftagent never changes what stands below this line -->"
 NOTES_END = "<!-- end of notes -->"
 
@@ -30,9 +32,17 @@ def writer(journal: Journal) -> Listener:
 
     def write(event: Event) -> None:
         if event.seq is not None and journal.folder is not None:
-            write_report(refold(journal))
+            run = refold(journal)
+            if event.kind == "validate_dataset" or not (run.folder / LENGTHS).exists():
+                _draw_lengths(run)
+            write_report(run)
 
     return write
+
+
+def _draw_lengths(run: Run) -> None:
+    if run.dataset is not None and run.dataset.histogram:
+        draw_lengths(run.folder / LENGTHS, run.dataset.histogram, run.dataset.max_length)
 
 
 def write_report(run: Run) -> Path:
@@ -70,7 +80,7 @@ def render(runs: list[Run], *, notes: str = "") -> str:
         advice=advice,
         fitting=_fitting,
         serve_lines=lambda run, file: serve_lines(_from_workdir(run, file)),
-        has_curve=lambda run: (run.folder / "loss.png").exists(),
+        has=lambda run, name: (run.folder / name).exists(),
         notes_begin=NOTES_BEGIN,
         notes_end=NOTES_END,
         notes=notes or "\n",

@@ -13,7 +13,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from .data.emitted import source_of
+from .data.shaping.emitted import source_of
+from .data.shaping.shapes import SELECT_COLUMNS
 from .errors import InputError, ToolError
 from .facts import DatasetReport, HardwareChoice, Method, Overrides, Parameter, Script, Spec
 from .files import write_whole
@@ -230,7 +231,8 @@ def _what_it_is(run: Run, spec: Spec, dataset: DatasetReport) -> dict[str, Any]:
         "REVISION": None if is_local else model.revision,
         "LOADER": data.loader | ({"name": dataset.subset} if dataset.subset else {}),
         "SPLIT": dataset.split,
-        "COLUMNS": list(dataset.trainer_columns),
+        "LEFT_OUT": list(dataset.left_out),
+        "COLUMNS": {name: dataset.column_types.get(name, "same") for name in dataset.trainer_columns},
         "PROJECT": experiment_name(spec),
         "RUN": run.id,
     }
@@ -238,9 +240,11 @@ def _what_it_is(run: Run, spec: Spec, dataset: DatasetReport) -> dict[str, Any]:
 
 def emitted_functions(dataset: DatasetReport) -> str:
     """Return the functions that hold out, filter and map, and the line that gives them their parts."""
-    names = (dataset.holdout.function if dataset.holdout else None, dataset.filter, dataset.mapping)
-    sources = [source_of(name) for name in dict.fromkeys(names) if name]
-    return "\n\n\n".join([*sources, f"hold_out, why_not, mapping = {', '.join(map(str, names))}"])
+    mapping = None if dataset.mapping == SELECT_COLUMNS else dataset.mapping  # every script selects its columns
+    names = (dataset.holdout.function if dataset.holdout else None, dataset.filter, mapping)
+    sources = source_of(*(name for name in names if name))
+    given = f"hold_out, why_not, mapping = {', '.join(map(str, names))}"
+    return f"{sources}\n\n\n{given}" if sources else given
 
 
 def render(template: str, constants: dict[str, Any], functions: str) -> str:

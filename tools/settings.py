@@ -27,6 +27,10 @@ class Settings(Fact):
     """Where `training_reports/` lies."""
     cache_dir: Path = Path.home() / ".cache" / "ftagent"
     """Models made from packages; safe to delete."""
+    data_dir: Path = Path.home() / ".local" / "share" / "ftagent"
+    """The ledger of predicted and actual; what makes predictions better on this machine."""
+    datasets: dict[str, Path] = {}
+    """Names of datasets that an instruction may use, and the files or folders that they stand for."""
     llm: str = "builtin"
     """`builtin`, or any litellm model id."""
     llm_base_url: str | None = None
@@ -48,7 +52,7 @@ def carried_over(former: Settings, present: Settings) -> Settings:
 
     Folders and the interpreter are always those of the present process: the run may have moved.
     """
-    given = {*present.origins, "workdir", "cache_dir", "python"}
+    given = {*present.origins, "workdir", "cache_dir", "data_dir", "python"}
     kept = {name: getattr(former, name) for name in Settings.model_fields if name not in given}
     return present.model_copy(update={**kept, "origins": former.origins | present.origins})
 
@@ -75,8 +79,9 @@ def load_settings(flags: dict[str, Any] | None = None, *, environ: dict[str, str
     ]
     values: dict[str, Any] = {}
     origins: dict[str, Literal["file", "environment", "flag"]] = {}
-    if cache_home := environ.get("XDG_CACHE_HOME"):
-        values["cache_dir"] = Path(cache_home) / "ftagent"
+    for field, variable in (("cache_dir", "XDG_CACHE_HOME"), ("data_dir", "XDG_DATA_HOME")):
+        if home := environ.get(variable):
+            values[field] = Path(home) / "ftagent"
     for origin, layer in layers:
         values |= layer
         origins |= dict.fromkeys(layer, origin)

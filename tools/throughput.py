@@ -1,15 +1,16 @@
 """How long a training takes: arithmetic per token, over what the machine achieves.
 
-Covers one CPU or one CUDA device. Rows are batched by length (`train_sampling_strategy="group_by_length"`), as the
-scripts in templates/ do it.
+Covers one CPU and any number of GPUs in one machine. Rows are batched by length
+(`train_sampling_strategy="group_by_length"`), as the scripts in templates/ do it.
 """
 
 from __future__ import annotations
 
 from .architecture import Architecture
-from .facts import Adapter, Lengths, Precision
-from .machine import Machine
+from .facts import Adapter, Lengths, Method, Precision
+from .flavor import Flavor
 from .memory import trained_parameters
+from .setups import BYTES
 
 # Training arithmetic of large batches as a share of float32 matrix products on all cores. Measured with SmolLM2-135M
 # under TRL 1.16 (torch 2.13, x86 with AVX-512, two threads): the share varies by 6 % over LoRA and full, with and
@@ -18,41 +19,87 @@ CPU_EFFICIENCY = 0.4
 # The same run in bf16: 1.2 times faster with AMX, and about six times slower where bf16 is emulated.
 CPU_BF16_NATIVE = 1.2
 CPU_BF16_EMULATED = 0.17
-# Model FLOP/s over peak that single-GPU fine-tuning with transformers reaches in practice; a GPU run has the last word.
-GPU_EFFICIENCY = 0.3
+# What a GPU takes for a token: its arithmetic at this share of the peak, and reading and writing what lies between the
+# matrix products; but never less than starting a layer's kernels, forwards and backwards, once a batch. Fitted to LoRA
+# on an A100 in the table of https://github.com/QwenLM/Qwen (1.8B and 7B, 256 to 2,048 tokens, batch 1): within 12 %.
+GPU_EFFICIENCY = 0.45
+GPU_TRAFFIC_BYTES = 650
+"""Of each layer's width, a token."""
+LAUNCH_LAYER_S = 0.005
 GPU_FP32_SHARE = 0.125
+# QLoRA against LoRA on the same GPU: 39 % more time for 33 % less memory (Raschka 2023, "Practical Tips for Finetuning
+# LLMs Using LoRA", measured on an A100).
+QLORA_SHARE = 1 / 1.39
+# What is left of each GPU's speed when FSDP gathers weights beside it: an assumption until a run was measured, which
+# the ledger corrects.
+SHARDED_SHARE = 0.75
 
 # Tokens of a batch at which half of that is reached: on a CPU threads wait for each other in small operations (measured
-# over batches 2 to 8: 116, 139 and 162 tokens per CPU second), a GPU starves sooner.
+# over batches 2 to 8: 116, 139 and 162 tokens per CPU second).
 CPU_HALF_BUSY_TOKENS = 110
-GPU_HALF_BUSY_TOKENS = 1000
+
+# Forward passes without gradients beside the trained one (trl 1.16): DPO asks its reference model; KTO asks both models
+# for mismatched pairs as well, from which it estimates the KL term (`kto_trainer.py`, `_compute_kl_logps`);
+# distillation asks the teacher, taken to be as large as the student.
+FORWARD_PASSES: dict[Method, int] = {"dpo": 1, "kto": 3, "distillation": 1}
+
+# One decoding step of transformers reads all weights once, at this share of the memory's bandwidth, and starts some
+# fifty small kernels a layer (an assumption until a run has been measured; the ledger corrects it).
+DECODING_BANDWIDTH_SHARE = 0.6
+DECODING_LAYER_S = 0.0006
 
 # transformers' LengthGroupedSampler sorts rows within groups of this many batches (trainer_pt_utils.py).
 SORTED_BATCHES = 50
 
 
 def training_flops(
-    shape: Architecture, *, adapter: Adapter, rank: int, checkpointing: bool, length: float, trained_share: float
+    shape: Architecture,
+    *,
+    adapter: Adapter,
+    rank: int,
+    checkpointing: bool,
+    length: float,
+    trained_share: float,
+    method: Method = "sft",
 ) -> float:
     """Return the floating-point operations that training takes per token.
 
-    With N parameters outside of the embedding: 2N forward, 2N for the gradients of activations, 2N for those of weights
-    (Kaplan et al. 2020, arXiv 2001.08361, section 2.1), of which LoRA needs only its own (Hu et al. 2021, arXiv
-    2106.09685); 2N more where checkpointing runs the forward pass again. TRL's chunked loss computes the logits twice,
-    of tokens that carry loss.
+    With N parameters that a token meets outside of the embedding: 2N forward, 2N for the gradients of activations, 2N
+    for those of weights (Kaplan et al. 2020, arXiv 2001.08361, section 2.1), of which LoRA needs only its own (Hu et
+    al. 2021, arXiv 2106.09685); 2N more where checkpointing runs the forward pass again. TRL's chunked loss computes
+    the logits twice, of tokens that carry loss. Methods with a reference model run further forward passes.
     """
     trained = trained_parameters(shape, adapter, rank)
-    body = shape.parameters - shape.embedding
+    if shape.experts:  # nearly all adapters of a mixture sit on experts
+        trained *= shape.active_experts / shape.experts
+    body = shape.active_parameters - shape.embedding
     passes = 4 + (2 if checkpointing else 0)
     weights = 2 * body if adapter == "full" else (passes + 2) * trained
     head = (8 if adapter == "full" else 6) * shape.vocabulary * shape.hidden * trained_share
-    return passes * body + weights + (passes + 2) / 2 * _attention_flops(shape, length) + head
+    further = FORWARD_PASSES.get(method, 0) * forward_flops(shape, length=length, trained_share=trained_share)
+    return passes * body + weights + (passes + 2) / 2 * _attention_flops(shape, length) + head + further
 
 
 def forward_flops(shape: Architecture, *, length: float, trained_share: float) -> float:
     """Return the floating-point operations that evaluating takes per token."""
     head = 2 * shape.vocabulary * shape.hidden * trained_share
-    return 2 * (shape.parameters - shape.embedding) + _attention_flops(shape, length) + head
+    return 2 * (shape.active_parameters - shape.embedding) + _attention_flops(shape, length) + head
+
+
+def decoding_seconds(shape: Architecture, flavor: Flavor, *, precision: Precision, sequences: int) -> float:
+    """Return the seconds in which each of these sequences gets one more token, without vLLM.
+
+    Args:
+        shape: The model.
+        flavor: The machine; each of its GPUs decodes its own sequences.
+        precision: What the weights are held in.
+        sequences: How many are decoded together on one GPU, or on the CPU.
+    """
+    if flavor.gpu is None:
+        rate = achieved_flops(flavor, adapter="lora", precision=precision, batch_tokens=sequences)
+        return sequences * forward_flops(shape, length=0, trained_share=1.0) / rate
+    reading = shape.parameters * BYTES[precision] / (flavor.gpu.bandwidth_gb_s * 1e9 * DECODING_BANDWIDTH_SHARE)
+    return reading + shape.layers * DECODING_LAYER_S
 
 
 def _attention_flops(shape: Architecture, length: float) -> float:
@@ -60,17 +107,47 @@ def _attention_flops(shape: Architecture, length: float) -> float:
     return 2 * shape.layers * length * shape.query
 
 
-def achieved_flops(machine: Machine, *, precision: Precision, batch_tokens: float) -> float:
-    """Return the floating-point operations a second that training reaches with batches of this size."""
-    if machine.gpu is not None:
-        share = GPU_FP32_SHARE if precision == "fp32" else 1.0
-        busy = batch_tokens / (batch_tokens + GPU_HALF_BUSY_TOKENS)
-        return machine.gpu.tflops * 1e12 * share * GPU_EFFICIENCY * busy
+def achieved_flops(flavor: Flavor, *, adapter: Adapter, precision: Precision, batch_tokens: float) -> float:
+    """Return the floating-point operations a second that training reaches on all GPUs, or all cores, together.
+
+    Args:
+        flavor: The machine.
+        adapter: QLoRA unpacks its weights anew at every use.
+        precision: What is computed in.
+        batch_tokens: Tokens that a CPU computes at once; what small batches cost a GPU is in `launch_seconds`.
+    """
+    if flavor.gpu is not None:
+        emulated = precision == "bf16" and not flavor.gpu.has_bf16  # computed in fp32
+        share = GPU_FP32_SHARE if precision == "fp32" or emulated else 1.0
+        share *= QLORA_SHARE if adapter == "qlora" else 1.0
+        together = flavor.gpus * (SHARDED_SHARE if flavor.gpus > 1 else 1.0)
+        return flavor.gpu.tflops * 1e12 * share * GPU_EFFICIENCY * together
     factor = 1.0
     if precision != "fp32":
-        factor = CPU_BF16_NATIVE if machine.native_bf16 else CPU_BF16_EMULATED
+        factor = CPU_BF16_NATIVE if flavor.native_bf16 else CPU_BF16_EMULATED
     busy = batch_tokens / (batch_tokens + CPU_HALF_BUSY_TOKENS)
-    return machine.gflops * 1e9 * CPU_EFFICIENCY * factor * busy
+    return flavor.gflops * 1e9 * CPU_EFFICIENCY * factor * busy
+
+
+def seconds_per_token(
+    shape: Architecture, flavor: Flavor, *, flops: float, flops_per_s: float, batch_tokens: float, share: float = 1.0
+) -> float:
+    """Return the seconds that each token takes on all GPUs, or all cores, together.
+
+    Args:
+        shape: The model.
+        flavor: The machine.
+        flops: Floating-point operations a token.
+        flops_per_s: What the machine achieves: see `achieved_flops`.
+        batch_tokens: Tokens that one GPU computes at once.
+        share: Of a training step's memory traffic and kernels, those that are needed.
+    """
+    arithmetic = flops / flops_per_s
+    if flavor.gpu is None:
+        return arithmetic
+    traffic = share * shape.layers * shape.hidden * GPU_TRAFFIC_BYTES / (flavor.gpu.bandwidth_gb_s * 1e9)
+    launches = share * shape.layers * LAUNCH_LAYER_S / batch_tokens
+    return max(arithmetic + traffic / flavor.gpus, launches / flavor.gpus)
 
 
 def padding(lengths: Lengths, *, batch: int, rows: int) -> float:

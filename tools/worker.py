@@ -1,12 +1,14 @@
 """Heavy steps in a process of their own: ftagent itself never imports torch.
 
 A worker is a standalone script in `tools/templates/`. It reads one JSON object from the file named by its first
-argument, writes one to the file named by its second, and prints what it does. A line that starts with `@progress `
-carries a JSON object for the run's listeners. The process gets its own group, and the whole group ends with it.
+argument (its standard input), writes one to the file named by its second, and prints what it does. A line that starts
+with `@progress ` carries a JSON object for the run's listeners. The process gets its own group, and the whole group
+ends with it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -15,9 +17,10 @@ import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import ExitStack
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from .errors import ToolError
 from .settings import Settings
@@ -54,69 +57,103 @@ def run_worker(
     environment: dict[str, str] | None = None,
     on_progress: Callable[[dict[str, Any]], None] | None = None,
 ) -> dict[str, Any]:
-    """Run `tools/templates/<template>` on `request` and return what it answers.
+    """Run `tools/templates/<template>` on `request` and return what it answers; see `Worker`."""
+    with Worker(settings, template, log=log, timeout_s=timeout_s, environment=environment) as worker:
+        worker.give(request)
+        return worker.answer(on_progress)
+
+
+class Worker:
+    """A worker that starts at once and gets its request later: what it imports takes seconds.
 
     Args:
         settings: Names the interpreter.
-        template: File name of the script.
-        request: What the script reads; must be JSON.
+        template: File name of a script in `tools/templates/`.
         log: Where its output goes; appended to, so that earlier tries stay readable.
         timeout_s: Seconds after which the whole process group is killed.
         environment: Variables beside the inherited ones.
-        on_progress: Called with the object of each progress line.
-
-    Raises:
-        ToolError: The script failed or ran out of time; the message has the last lines of its log.
     """
-    with (
-        tempfile.TemporaryDirectory(prefix="ftagent-") as scratch,
-        as_file(files("ftagent.tools.templates") / template) as script,
-    ):
-        request_file, answer_file = Path(scratch, "request.json"), Path(scratch, "answer.json")
-        request_file.write_text(json.dumps(request), encoding="utf-8")
-        command = [settings.python, str(script), str(request_file), str(answer_file)]
-        exit_code, tail = _run(command, log, timeout_s, environment or {}, on_progress)
-        if answer_file.exists() and exit_code == 0:
-            return json.loads(answer_file.read_text(encoding="utf-8"))
-    raise ToolError(_why(template, exit_code, timeout_s, tail), hint=_way_out(settings, tail, log))
 
+    def __init__(
+        self,
+        settings: Settings,
+        template: str,
+        *,
+        log: Path,
+        timeout_s: float,
+        environment: dict[str, str] | None = None,
+    ) -> None:
+        self._settings, self._template, self._log, self._timeout_s = settings, template, log, timeout_s
+        self._environment = {**os.environ, **WORKER_ENVIRONMENT, **(environment or {})}
 
-def _run(
-    command: list[str],
-    log: Path,
-    timeout_s: float,
-    environment: dict[str, str],
-    on_progress: Callable[[dict[str, Any]], None] | None,
-) -> tuple[int, deque[str]]:
-    tail: deque[str] = deque(maxlen=TAIL_LINES)
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("a", encoding="utf-8") as log_file:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
-            start_new_session=True,
-            env={**os.environ, **WORKER_ENVIRONMENT, **environment},
-        )
-        timer = threading.Timer(timeout_s, _kill_group, [process])
-        timer.start()
-        try:
-            assert process.stdout is not None
-            for line in process.stdout:
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            self.scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ftagent-")))
+            """A folder for what the request points to; it goes with the worker."""
+            self._file = self.scratch / "answer.json"
+            script = stack.enter_context(as_file(files("ftagent.tools.templates") / self._template))
+            self._process = subprocess.Popen(
+                [self._settings.python, str(script), "/dev/stdin", str(self._file)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                encoding="utf-8",
+                errors="replace",
+                start_new_session=True,
+                env=self._environment | {"TMPDIR": str(self.scratch)},  # what it leaves goes with it
+            )
+            stack.enter_context(self._process)  # waits for it and closes its pipes
+            stack.callback(_kill_group, self._process)
+            timer = threading.Timer(self._timeout_s, _kill_group, [self._process])
+            timer.start()
+            stack.callback(timer.cancel)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def give(self, request: dict[str, Any]) -> None:
+        """Give the worker its request, which must be JSON."""
+        self._writer = threading.Thread(target=self._write, args=[json.dumps(request)])
+        self._writer.start()
+
+    def answer(self, on_progress: Callable[[dict[str, Any]], None] | None = None) -> dict[str, Any]:
+        """Wait until the worker is done with its request, and return what it answers.
+
+        Args:
+            on_progress: Called with the object of each progress line.
+
+        Raises:
+            ToolError: The script failed or ran out of time; the message has the last lines of its log.
+        """
+        tail = self._follow(on_progress)
+        exit_code = self._process.wait()
+        self._writer.join()
+        if self._file.exists() and exit_code == 0:
+            return json.loads(self._file.read_text(encoding="utf-8"))
+        why = _why(self._template, exit_code, self._timeout_s, tail)
+        raise ToolError(why, hint=_way_out(self._settings, tail, self._log))
+
+    def _write(self, request: str) -> None:
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError), self._process.stdin as stdin:  # where it died, its log says why
+            stdin.write(request)
+
+    def _follow(self, on_progress: Callable[[dict[str, Any]], None] | None) -> deque[str]:
+        """Log what the worker prints until it ends, and return the last lines."""
+        assert self._process.stdout is not None
+        tail: deque[str] = deque(maxlen=TAIL_LINES)
+        self._log.parent.mkdir(parents=True, exist_ok=True)
+        with self._log.open("a", encoding="utf-8") as log_file:
+            for line in self._process.stdout:
                 if line.startswith(PROGRESS) and on_progress is not None:
                     on_progress(json.loads(line.removeprefix(PROGRESS)))
                 else:
                     log_file.write(line)
                     tail.append(line.rstrip())
-            return process.wait(), tail
-        finally:
-            timer.cancel()
-            _kill_group(process)
-            process.wait()
+        return tail
 
 
 def _kill_group(process: subprocess.Popen[str]) -> None:

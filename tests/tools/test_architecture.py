@@ -9,6 +9,9 @@ import pytest
 from ftagent.tools.architecture import architecture_of, read_architecture
 from ftagent.tools.errors import InputError
 from ftagent.tools.facts import ModelRef
+from ftagent.tools.settings import Settings
+
+from ..bench.memory import CONFIGS
 
 # Shapes as their publishers' config.json has them.
 QWEN3 = {
@@ -93,9 +96,81 @@ def test_a_config_without_a_shape_is_refused(tmp_path: Path, content: str, reaso
         read_architecture(tmp_path)
 
 
-def test_a_mixture_of_experts_without_weights_is_refused_rather_than_guessed(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="mixture of experts"):
-        read_architecture(write(tmp_path, QWEN3 | {"num_experts": 64}))
+def test_a_mixture_of_experts_of_an_unknown_family_is_refused_rather_than_guessed(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="mixture of experts of the family `arctic`"):
+        read_architecture(write(tmp_path, QWEN3 | {"model_type": "arctic", "num_experts": 64}))
+
+
+def test_a_family_that_is_not_known_is_counted_by_building_it(tmp_path: Path) -> None:
+    # published as Qwen1.5-MoE-A2.7B: 14.3 billion, with experts that share one
+    shared = {
+        "model_type": "qwen2_moe",
+        "hidden_size": 2048,
+        "intermediate_size": 5632,
+        "num_hidden_layers": 24,
+        "num_attention_heads": 16,
+        "num_key_value_heads": 16,
+        "vocab_size": 151936,
+        "num_experts": 60,
+        "num_experts_per_tok": 4,
+        "moe_intermediate_size": 1408,
+        "shared_expert_intermediate_size": 5632,
+        "tie_word_embeddings": False,
+    }
+    assert read_architecture(write(tmp_path, shared), Settings()).parameters == 14_315_784_192
+
+
+def built(folder: Path, layers: int | None) -> int:
+    """Count with the class itself, on the meta device."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    config = AutoConfig.from_pretrained(folder)
+    if layers is not None:
+        config.num_hidden_layers = layers
+        if getattr(config, "layer_types", None):
+            config.layer_types = config.layer_types[:layers]
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    model.tie_weights()
+    return model.num_parameters()
+
+
+def shortened(folder: Path, layers: int, into: Path) -> Path:
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    return write(into, config | {"num_hidden_layers": layers})
+
+
+@pytest.mark.parametrize("model", sorted(folder.name for folder in CONFIGS.iterdir()))
+def test_the_arithmetic_counts_what_the_class_has(model: str, tmp_path: Path) -> None:
+    assert read_architecture(shortened(CONFIGS / model, 3, tmp_path)).parameters == built(CONFIGS / model, 3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", sorted(folder.name for folder in CONFIGS.iterdir()))
+def test_the_arithmetic_counts_what_the_class_has_in_all_its_layers(model: str) -> None:
+    assert read_architecture(CONFIGS / model).parameters == built(CONFIGS / model, None)
+
+
+@pytest.mark.parametrize("model", ["Llama-3.2-1B", "Phi-4", "Mixtral-8x7B-v0.1", "Qwen3-30B-A3B"])
+def test_adapters_have_as_many_parameters_as_peft_gives_them(model: str, tmp_path: Path) -> None:
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    config = AutoConfig.from_pretrained(CONFIGS / model, num_hidden_layers=1)
+    with torch.device("meta"):
+        whole = AutoModelForCausalLM.from_config(config)
+        lora = LoraConfig(r=16, target_modules="all-linear", task_type="CAUSAL_LM")
+        trained = get_peft_model(whole, lora).get_nb_trainable_parameters()[0]
+    assert read_architecture(shortened(CONFIGS / model, 1, tmp_path)).adapter_parameters(16) == trained
+
+
+def test_a_token_meets_a_tenth_of_a_large_mixture() -> None:
+    mixture = read_architecture(CONFIGS / "Qwen3-30B-A3B")
+    assert mixture.active_parameters == pytest.approx(3.35e9, rel=0.01)  # published as 3.3 billion
+    dense = read_architecture(CONFIGS / "Qwen3-8B")
+    assert dense.active_parameters == dense.parameters
 
 
 def test_a_hub_model_out_of_reach_is_refused(tmp_path: Path) -> None:

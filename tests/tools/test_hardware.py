@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from ftagent.tools import hardware
+from ftagent.tools.catalog import packaged_catalog
 from ftagent.tools.errors import GateClosed, ToolError
 from ftagent.tools.facts import DatasetReport, Holdout, Lengths, ModelRef, Overrides, Spec
 from ftagent.tools.hardware import pick_hardware
@@ -46,6 +47,7 @@ SMOLLM2 = {
 @pytest.fixture(autouse=True)
 def laptop(monkeypatch: pytest.MonkeyPatch) -> None:
     on(LAPTOP, monkeypatch)
+    monkeypatch.setattr(hardware, "catalog", packaged_catalog)
 
 
 def on(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,7 +91,7 @@ def make(tmp_path: Path) -> Any:
         (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
         model = ModelRef(id="model", source="folder", path=str(tmp_path), revision="sha256:0")
         overrides = Overrides(**stated or {})
-        run = new_run(Settings(workdir=tmp_path))
+        run = new_run(Settings(workdir=tmp_path, data_dir=tmp_path / "data"))
         run = run.record(
             Spec(request="test", model="model", dataset="rows", model_ref=model, overrides=overrides, **spec)
         )
@@ -264,9 +266,8 @@ def test_tokens_stand_in_for_the_dataset(make: Any) -> None:
 @pytest.mark.parametrize(
     ("spec", "given", "reason"),
     [
-        ({"backend": "hf-jobs"}, {}, "backend `hf-jobs` cannot be sized yet"),
-        ({}, {"flavor": "a100-large"}, "`a100-large` is no flavor of the local backend"),
-        ({"method": "grpo"}, {}, "the memory of `grpo` cannot be predicted yet"),
+        ({"backend": "hf-jobs"}, {"flavor": "b300"}, "`b300` is no flavor"),
+        ({"backend": "hf-jobs"}, {"flavor": "evil\nname"}, "`evil name` is no flavor"),
         ({}, {"tokens": 0}, "0 tokens train nothing"),
         ({}, {"batch": 0}, "batch 0 has no rows"),
         ({}, {"max_length": 0}, "max_length 0 keeps no token"),
@@ -275,6 +276,13 @@ def test_tokens_stand_in_for_the_dataset(make: Any) -> None:
 def test_what_cannot_be_sized_is_refused(make: Any, spec: dict[str, Any], given: dict[str, Any], reason: str) -> None:
     with pytest.raises(ToolError, match=reason):
         pick_hardware(make(**spec), **given)
+
+
+def test_an_unknown_flavor_is_answered_with_the_known_ones(make: Any) -> None:
+    with pytest.raises(ToolError) as refused:
+        pick_hardware(make(), flavor="b300")
+    assert "local, cpu-basic" in refused.value.hint
+    assert "h200x8" in refused.value.hint
 
 
 def test_packed_rows_are_as_long_as_allowed(make: Any) -> None:

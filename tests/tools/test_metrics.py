@@ -13,7 +13,6 @@ from ftagent.tools.metrics import (
     EVAL_LOSS,
     LOSS,
     Point,
-    draw_loss,
     merged,
     pace,
     read_log,
@@ -179,14 +178,3 @@ def test_the_pace_is_counted_from_the_first_point_to_the_last() -> None:
     assert pace(points(1.0, 1.0, 1.0, step_s=4.0)) == 0.25
     assert pace(points(1.0)) is None
     assert pace(points(1.0, 1.0, step_s=0.0)) is None
-
-
-def test_a_loss_curve_is_a_small_png_that_the_same_points_draw_again(tmp_path: Path) -> None:
-    curve = points(*(3 / (1 + i / 20) for i in range(200)), None)
-    curve[100].values[EVAL_LOSS] = 0.7
-    pictures = [tmp_path / "a.png", tmp_path / "b.png"]
-    for picture in pictures:
-        draw_loss(picture, curve, "tiny-rows-sft")
-    assert pictures[0].read_bytes() == pictures[1].read_bytes()
-    assert pictures[0].read_bytes().startswith(b"\x89PNG")
-    assert pictures[0].stat().st_size < 60_000

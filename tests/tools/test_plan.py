@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from ftagent.tools.errors import InputError, ToolError
 from ftagent.tools.facts import Spec
-from ftagent.tools.plan import plan_run
+from ftagent.tools.plan import plan_for, plan_run
 from ftagent.tools.run import new_run
 from ftagent.tools.settings import load_settings
 
+CONFIG = Path(__file__).parents[1] / "configs" / "Qwen3-0.6B"
 REQUEST = "fine-tune Qwen3-0.6B on open-r1/codeforces-cots"
 
 
@@ -23,6 +24,14 @@ def test_every_field_is_stated_or_has_a_reason() -> None:
     assert set(spec.stated) == {"model", "dataset", "num_train_epochs", "budget_usd"}
     assert set(spec.inferred) == {"method", "targets", "backend"}
     assert spec.targets == ("evaluate", "export") and spec.overrides.given() == {"num_train_epochs": 2.0}
+
+
+def test_a_name_from_the_settings_stands_for_its_file(workdir: Path) -> None:
+    file = workdir / "rows-1234.jsonl"
+    file.write_text('{"text": "hello"}\n' * 3, encoding="utf-8")
+    run = new_run(load_settings({"datasets": {"my_rows": file}}))
+    ref = plan_for(run, model=str(CONFIG), dataset="my_rows").dataset_ref
+    assert ref is not None and ref.id == "my_rows" and str(file) in str(ref.loader["data_files"])
 
 
 def test_stated_targets_are_the_targets() -> None:

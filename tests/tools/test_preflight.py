@@ -33,8 +33,8 @@ class Broken:
 
 BROKEN = {
     "a column that is not there": Broken(
-        old='row["messages"]]',
-        new='row["mesages"]]',
+        old='row["messages"][:-1]',
+        new='row["mesages"][:-1]',
         check="trains",
         says=r"no 'mesages' \(line \d+ of the script\): the rows lack",
     ),
