@@ -6,7 +6,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --con
 
 DEMO = fine-tune SmolLM2-135M-Instruct on examples/docstrings.jsonl, compare it with the base model and export it to GGUF
 
-.PHONY: demo test test-slow check format bench bench-zoo bench-data lock clean help
+.PHONY: demo test test-slow check format bench bench-memory bench-zoo bench-data lock clean help
 
 help:            ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -32,6 +32,9 @@ format: $(VENV)/.dev           ## put the code into the house's format
 
 bench: $(VENV)/.dev            ## what `import ftagent` and `ftagent --help` cost over a bare Python
 	$(BIN)/python tests/bench/startup.py
+
+bench-memory: $(VENV)/.dev     ## the memory arithmetic against what the trainers' tensors really took (MEASURE=1 takes it anew)
+	$(BIN)/python tests/bench/memory.py $(if $(MEASURE),--measure)
 
 bench-zoo: $(VENV)/.dev        ## our verdict on every dataset of the zoo against what TRL does with it
 	$(BIN)/python tests/zoo/bench.py

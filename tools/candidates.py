@@ -146,6 +146,7 @@ def _ways(
                     trained_share=work.trained_share,
                     on_gpu=flavor.gpu is not None,
                     accumulates=accumulation > 1,
+                    padded=not work.packed,
                     # TRL generates for all batches of a step at once (`steps_per_generation` in grpo_config.py)
                     rollouts=batch * accumulation if work.method in GENERATING_METHODS else 0,
                     gpus=flavor.gpus if sharded else 1,

@@ -69,7 +69,7 @@ def validate_dataset(
 
     Args:
         run: The run, with its plan.
-        full: Read every row of a large set, too; without it, at most 2,000 are read, tokenised and checked.
+        full: Read every row of a large set, too; without it, at most 1,500 are read, tokenised and checked.
         show: Tell the run's listeners this many rows as the trainer sees them, with the tokens that carry loss.
         max_length: Cut rows at this many tokens.
         split: The split to train on.

@@ -89,7 +89,9 @@ def pick_hardware(
     length = _agreed("max_length", stated.max_length, max_length)
     if length is not None and length < 1:
         raise ToolError(f"max_length {length} keeps no token.", hint="leave it out, and the data decides")
-    work = work_of(spec, run.dataset, tokens, length, on_gpu=any(flavor.gpu for flavor in flavors))
+    work = work_of(
+        spec, run.dataset, tokens, length, on_gpu=any(flavor.gpu for flavor in flavors), settings=run.settings
+    )
     limits = Limits(hours=max_hours if max_hours is not None else spec.max_hours, usd=spec.budget_usd)
     search = Search(work=work, wish=wish, flavors=tuple(flavors), settings=run.settings)
     plans = search.plans()

@@ -40,6 +40,8 @@ HEAP_SHARE = 0.3
 # CUDA context and library workspaces, and what the caching allocator keeps in blocks that are too small.
 CUDA_GIB = 0.9
 CUDA_SHARE = 0.1
+# What arithmetic that is right to a percent must leave free: no plan may count on the last of a GPU's memory.
+CUDA_RESIDENT_SHARE = 0.015
 
 Items = dict[str, float]
 ITEMS = tuple(name for name in MemoryGib.model_fields if name != "total")
@@ -53,7 +55,7 @@ def training_memory(shape: Architecture, setup: Setup) -> MemoryGib:
     always = _always(shape, setup)
     moments = [_on_one_gpu(always, moment, setup) for moment in _moments(shape, setup)]
     items = max(moments, key=lambda moment: sum(moment.values()))
-    items["overhead"] = _overhead(shape, setup, items["activations"])
+    items["overhead"] = _overhead(shape, setup, items)
     return MemoryGib(**{name: size / GIB for name, size in items.items()}, total=sum(items.values()) / GIB)
 
 
@@ -242,8 +244,8 @@ def _tile(shape: Architecture, setup: Setup) -> float:
     return tokens * (TILE_VOCABULARY + shape.hidden) * setup.number + weights
 
 
-def _overhead(shape: Architecture, setup: Setup, activations: float) -> float:
+def _overhead(shape: Architecture, setup: Setup, items: Items) -> float:
     if setup.on_gpu:
-        return CUDA_GIB * GIB + CUDA_SHARE * activations
+        return CUDA_GIB * GIB + CUDA_SHARE * items["activations"] + CUDA_RESIDENT_SHARE * sum(items.values())
     layers = setup.tokens * shape.layers * layer_kept(shape, setup)
     return (PROCESS_GIB + HEAP_GIB) * GIB + HEAP_SHARE * layers

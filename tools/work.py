@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from .architecture import Architecture, architecture_of
 from .errors import ToolError
 from .facts import GENERATING_METHODS, DatasetReport, Lengths, Method, Spec
+from .settings import Settings
 
 DEFAULT_RANK = 16
 DEFAULT_MAX_LENGTH = 1024
@@ -47,6 +48,8 @@ class Work:
     """Ends the training before the epochs do, where it was stated."""
     generated_tokens: int = 0
     """Of `epoch_tokens`, those that the model generates first."""
+    packed: bool = False
+    """Whether rows are joined until each is full, so that none is padded."""
 
     @property
     def mean_length(self) -> float:
@@ -76,7 +79,15 @@ class Work:
         return self.epochs if self.max_steps is None else self.max_steps * step_rows / self.rows
 
 
-def work_of(spec: Spec, dataset: DatasetReport | None, tokens: int | None, length: int | None, *, on_gpu: bool) -> Work:
+def work_of(
+    spec: Spec,
+    dataset: DatasetReport | None,
+    tokens: int | None,
+    length: int | None,
+    *,
+    on_gpu: bool,
+    settings: Settings,
+) -> Work:
     """Return what is to be trained.
 
     Args:
@@ -85,13 +96,14 @@ def work_of(spec: Spec, dataset: DatasetReport | None, tokens: int | None, lengt
         tokens: Tokens of the whole training; they count more than the dataset.
         length: Where rows are cut; None leaves it to the dataset.
         on_gpu: Whether a GPU does the work: a CPU sees small data once.
+        settings: Name the interpreter that counts the parameters of families which the arithmetic does not know.
 
     Raises:
         ToolError: The model is not resolved, or there are no tokens.
     """
     if spec.model_ref is None:
         raise ToolError("the plan's model is not resolved.", hint="call plan_run without offline")
-    shape = architecture_of(spec.model_ref)
+    shape = architecture_of(spec.model_ref, settings)
     rank = spec.overrides.r or DEFAULT_RANK
     if tokens is not None or dataset is None:
         return _of_tokens(spec.method, shape, rank, tokens or 0, length or min(DEFAULT_MAX_LENGTH, shape.context))
@@ -125,7 +137,8 @@ def _of_dataset(
     method: Method, shape: Architecture, rank: int, dataset: DatasetReport, length: int, *, packed: bool
 ) -> Work:
     rows = max(1, dataset.rows - (dataset.holdout.rows if dataset.holdout else 0))
-    tokens, lengths = max(1, min(dataset.train_tokens, 2 * rows * length)), dataset.lengths
+    sequences = 2 if method in ("dpo", "reward") else 1  # of a row: the chosen and the rejected one
+    tokens, lengths = max(1, min(dataset.train_tokens, sequences * rows * length)), dataset.lengths
     if method in GENERATING_METHODS:
         return _of_prompts(method, shape, rank, rows, tokens, lengths, length)
     if packed:
@@ -140,6 +153,7 @@ def _of_dataset(
         max_length=length,
         trained_share=min(1.0, dataset.trained_tokens / tokens) if dataset.trained_tokens else 1.0,
         epochs=1.0,
+        packed=packed,
     )
 
 

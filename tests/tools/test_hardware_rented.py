@@ -152,7 +152,7 @@ def test_a_large_model_goes_over_several_gpus(rent: Any) -> None:
 
 def test_four_bits_win_where_they_are_cheaper_and_training_all_weights_is_never_chosen_unasked(rent: Any) -> None:
     choice = pick_hardware(rent(), flavor="l4x1", **LARGE)
-    work = work_of(rent().spec, None, 10**6, 512, on_gpu=True)
+    work = work_of(rent().spec, None, 10**6, 512, on_gpu=True, settings=Settings())
     (rented,) = (flavor for flavor in packaged_catalog().flavors if flavor.name == choice.flavor)
     adapters: tuple[Adapter, ...] = ("lora", "qlora", "full")
     for flavor, wanted in ((rented, "qlora"), (replace(rented, name="local"), "lora")):

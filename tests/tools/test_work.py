@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from ftagent.tools.errors import ToolError
 from ftagent.tools.facts import DatasetReport, Holdout, Lengths, Method, ModelRef, Overrides, Spec
+from ftagent.tools.settings import Settings
 from ftagent.tools.work import COMPLETION_TOKENS, GENERATIONS, Work, work_of
 
 QWEN3 = Path(__file__).parents[1] / "configs" / "Qwen3-0.6B"
@@ -44,7 +45,7 @@ def work(
 ) -> Work:
     model = ModelRef(id="model", source="folder", path=str(QWEN3), revision="sha256:0")
     spec = Spec(request="", model="model", dataset="", method=method, model_ref=model, overrides=Overrides(**stated))
-    return work_of(spec, data, tokens, length, on_gpu=on_gpu)
+    return work_of(spec, data, tokens, length, on_gpu=on_gpu, settings=Settings())
 
 
 def test_rows_that_are_held_out_are_not_trained_on() -> None:

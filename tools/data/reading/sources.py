@@ -25,7 +25,7 @@ from .formats import MAX_COLUMNS, WHOLE_BYTES, is_compressed, is_remote, open_te
 from .hub import Unreachable, find_hub_path, find_on_hub, hub_layout, is_plain_id, looks_like_hub_path
 from .layout import Layout
 from .local import close_names, find_local, local_layout, refuse_if_changed, stamp_of
-from .sample import NUMBER, WEIGHED_ROWS, Read, cut, numbered, spread
+from .sample import HELDOUT_SHARE, NUMBER, WEIGHED_ROWS, Read, cut, numbered, spread
 from .splits import EVALUATION_SIDES, Splits, choose_splits, known_split
 from .texts import read_text
 
@@ -275,7 +275,7 @@ def _source(ref: DatasetRef, layout: Layout, chosen: Splits, train: Read, heldou
         holdout=holdout,
         columns=tuple(name for name in train.rows.column_names if name != NUMBER),
         train=cut(sides[0]),
-        heldout=cut(sides[1]),
+        heldout=cut(sides[1], HELDOUT_SHARE),
         train_total=totals[0],
         heldout_total=totals[1],
         exact=train.exact and (heldout is None or heldout.exact) and (whole or holdout != "split_by_column"),
