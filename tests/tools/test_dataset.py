@@ -148,6 +148,15 @@ def test_unusable_rows_are_left_out_with_their_reasons_and_the_rest_trains(bench
     assert report.truncated_share == pytest.approx(1 / 26)
 
 
+def test_a_set_whose_held_out_rows_are_all_unusable_trains_and_says_so(bench: Bench) -> None:
+    rows = [chat(number) | {"split": "train" if number else "test"} for number in range(12)]
+    rows[0]["messages"].pop()
+    report = bench.report(rows)
+    assert (report.verdict, report.rows) == ("mapped", 11)
+    assert report.holdout is not None and report.holdout.rows == 0
+    assert "no hold-out" in {problem.kind for problem in report.problems}
+
+
 def test_a_longer_chat_is_trained_on_its_answers_where_the_template_marks_them(bench: Bench) -> None:
     rows = [chat(number, turns=4) for number in range(10)]
     bench.template(MARKED)

@@ -1,11 +1,12 @@
 """Prove that rows train: TRL's own trainer prepares them with the real tokenizer and takes one step.
 
-Reads `model`, `method`, `train` and `heldout` (folders of saved datasets), `functions` and `mapping` (the source of
-what the training script will use, and its name; null when rows train as they are), `trainer_columns`, `column_types`
-(of mapped rows: see `data/judging/side.py`), `max_length` (null while nobody stated one), `buckets` (lengths to count
-at) and `show`. Answers with `refusal` (`why`, `row`), or with `trainer`, `loss_on`, `context`, `left_out` (rows that
-TRL cannot prepare: number to reason), `as_is` (why the rows need their columns selected, or null), `lengths`, `at`
-(counts by bucket), `counted` (the training rows behind them), `endless`, `step`, `warnings` and `examples`.
+Reads `model`, `method`, `train` and `heldout` (folders of saved datasets; null where nothing is held out), `functions`
+and `mapping` (the source of what the training script will use, and its name; null when rows train as they are),
+`trainer_columns`, `column_types` (of mapped rows: see `data/judging/side.py`), `max_length` (null while nobody stated
+one), `buckets` (lengths to count at) and `show`. Answers with `refusal` (`why`, `row`), or with `trainer`, `loss_on`,
+`context`, `left_out` (rows that TRL cannot prepare: number to reason), `as_is` (why the rows need their columns
+selected, or null), `lengths`, `at` (counts by bucket), `counted` (the training rows behind them), `endless`, `step`,
+`warnings` and `examples`.
 """
 
 from __future__ import annotations
@@ -94,7 +95,8 @@ def main(request: dict[str, Any], scratch: Path) -> dict[str, Any]:
 
 def prove(tiny: Tiny, request: dict[str, Any]) -> dict[str, Any]:
     """Leave out what TRL cannot prepare, measure the rest, and train on a few rows for one step."""
-    sides = [Dataset.load_from_disk(request[side]) for side in ("train", "heldout")]
+    rows = Dataset.load_from_disk(request["train"])
+    sides = [rows, Dataset.load_from_disk(request["heldout"]) if request["heldout"] else rows.select([])]
     trainer, (train, heldout), left_out = prepare(tiny, [visible(side, request) for side in sides])
     learned = tiny.sequences(trainer.train_dataset)
     print(f"TRL prepared {len(train)} training and {len(heldout)} held-out rows")

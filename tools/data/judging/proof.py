@@ -78,10 +78,11 @@ def give(
     worker: Worker, shape: Shape, sides: tuple[Side, Side], *, model: str, method: str, show: int, stated: int | None
 ) -> None:
     """Hand the rows to the worker, which has started already; `hear` waits for its answer."""
-    folders = {}
-    for name, side in zip(("train", "heldout"), sides, strict=True):
-        folders[name] = str(worker.scratch / name)
-        side.raw.save_to_disk(folders[name])
+    folders: dict[str, str | None] = {"train": None, "heldout": None}
+    for name, side in zip(folders, sides, strict=True):
+        if len(side.raw):  # `datasets` cannot load what it saves of an empty set
+            folders[name] = str(worker.scratch / name)
+            side.raw.save_to_disk(folders[name])
     mapping = shape.mapping if shape.mapping in MAPPINGS else None  # the worker selects the columns anyway
     worker.give(
         {
