@@ -206,7 +206,8 @@ def progress_line(step: str, data: dict[str, Any]) -> Text:
 def example_text(data: dict[str, Any]) -> Text:
     """Return one row as the trainer sees it, the tokens that carry loss in green and between ⟦ ⟧ without colour."""
     shown = Text(f"row {data['row']}: ", style="bold")
-    for text, trained in data["segments"]:
+    for foreign, trained in data["segments"]:
+        text = "".join(mark if mark.isprintable() or mark in "\n\t" else "�" for mark in foreign)
         shown += Text(f"⟦{text}⟧", style="green") if trained else Text(text, style="dim")
     return shown
 
