@@ -223,19 +223,34 @@ def longest(row: list[Sequence]) -> int:
 
 def count_at(tiny: Tiny, rows: list[list[Sequence]], lengths: list[int]) -> dict[str, dict[str, int]]:
     """Count tokens, trained tokens, cut rows, and rows whose whole answer is cut away, when rows end at each length."""
-    sizes = np.array([longest(row) for row in rows])[:, None]
-    trained = np.array([sum(np.searchsorted(np.flatnonzero(s.learned), lengths) for s in row) for row in rows])
     tokens = np.array([sum(np.minimum(len(s.ids), lengths) for s in row) for row in rows])
-    keeps = np.full(trained.shape, True) if tiny.generates else trained > 0
+    trained, kept = trained_at(rows, lengths), kept_at(tiny, rows, lengths)
     counts = {
-        "tokens": (tokens * keeps).sum(axis=0),
-        "trained": trained.sum(axis=0),
-        "cut": (sizes > np.array(lengths)).sum(axis=0),
-        "lost": (~keeps).sum(axis=0),
+        "tokens": (tokens * kept).sum(axis=0),
+        "trained": (trained * kept).sum(axis=0),
+        "cut": (~whole_at(rows, lengths)).sum(axis=0),
+        "lost": (~kept).sum(axis=0),
     }
     return {
         str(length): {name: int(count[place]) for name, count in counts.items()} for place, length in enumerate(lengths)
     }
+
+
+def trained_at(rows: list[list[Sequence]], lengths: list[int]) -> np.ndarray:
+    """Return the tokens of each row (down) that carry loss when rows end at each length (across)."""
+    return np.array([sum(np.searchsorted(np.flatnonzero(s.learned), lengths) for s in row) for row in rows])
+
+
+def whole_at(rows: list[list[Sequence]], lengths: list[int]) -> np.ndarray:
+    """Return which rows (down) are not cut at each length (across)."""
+    return np.array([longest(row) for row in rows])[:, None] <= np.array(lengths)
+
+
+def kept_at(tiny: Tiny, rows: list[list[Sequence]], lengths: list[int]) -> np.ndarray:
+    """Return which rows (down) are still trained on at each length (across); RewardTrainer leaves out what is cut."""
+    if tiny.method == "reward":
+        return whole_at(rows, lengths)
+    return np.full((len(rows), len(lengths)), True) if tiny.generates else trained_at(rows, lengths) > 0
 
 
 def stop_tokens(tiny: Tiny, model: str) -> set[int]:
@@ -255,12 +270,9 @@ def count_endless(rows: list[list[Sequence]], stops: set[int]) -> int:
 
 def take_step(tiny: Tiny, train: Dataset, rows: list[list[Sequence]], stated: int) -> Any:
     """Train for one step on a few rows, evenly spaced among those that keep some loss; None when none does."""
-    for length in (min(stated, length) for length in STEP_LENGTHS):
-        usable = [
-            place % len(train)  # some trainers make two rows of one
-            for place, row in enumerate(rows)
-            if tiny.generates or any(any(sequence.learned[:length]) for sequence in row)
-        ]
+    lengths = [min(stated, length) for length in STEP_LENGTHS]
+    for length, kept in zip(lengths, kept_at(tiny, rows, lengths).T, strict=True):
+        usable = [place % len(train) for place in np.flatnonzero(kept).tolist()]  # some trainers make two rows of one
         if usable:
             count = min(STEP_ROWS, len(usable))
             sample = train.select([usable[place * len(usable) // count] for place in range(count)])
