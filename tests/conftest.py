@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import socket
@@ -17,7 +18,7 @@ import pytest
 _SCRATCH = Path(__file__).parent.parent / ".pytest_cache"
 os.environ["HF_HOME"] = str(_SCRATCH / "hf-home")
 os.environ["TRACKIO_DIR"] = str(_SCRATCH / "trackio")
-os.environ["XDG_DATA_HOME"] = str(_SCRATCH / "data")
+os.environ["XDG_DATA_HOME"] = str(_SCRATCH / "home" / ".local" / "share")
 os.environ["XDG_CONFIG_HOME"] = str(_SCRATCH / "config")
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
@@ -25,6 +26,26 @@ os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
 os.environ.pop("HF_TOKEN", None)
 for _name in [name for name in os.environ if name.startswith("FTAGENT_")]:
     del os.environ[_name]
+
+
+def _settings_in_a_home_of_their_own() -> None:
+    """Import the settings while the home folder is the tests' own: their defaults are built from it."""
+    home = os.environ.get("HOME")
+    os.environ["HOME"] = str(_SCRATCH / "home")
+    importlib.import_module("ftagent.tools.settings")
+    if home is None:
+        del os.environ["HOME"]
+    else:
+        os.environ["HOME"] = home
+
+
+_settings_in_a_home_of_their_own()
+
+
+@pytest.fixture(autouse=True)
+def no_ledger() -> None:
+    """Forget what other tests trained: it would change what is predicted."""
+    Path(os.environ["XDG_DATA_HOME"], "ftagent", "ledger.jsonl").unlink(missing_ok=True)
 
 
 @pytest.fixture(autouse=True)

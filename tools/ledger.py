@@ -25,6 +25,7 @@ class Entry(Fact):
     """One finished training. Hours and memory are of the training script alone."""
 
     run: str
+    job: str
     at: datetime
     device: str
     model: str
@@ -57,13 +58,13 @@ class Correction(Fact):
 
 
 def enter(run: Run, report: JobReport) -> None:
-    """Add a completed training to the ledger.
+    """Add a completed training to the ledger, once however often it is looked at.
 
     Raises:
         OSError: The data folder cannot be written.
     """
     entry = _entry(run.id, run.spec, run.hardware, report)
-    if entry is None:
+    if entry is None or any(known.job == entry.job for known in entries(run.settings)):
         return
     file = run.settings.data_dir / FILE
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -78,6 +79,7 @@ def _entry(run: str, spec: Spec | None, hardware: HardwareChoice | None, report:
         return None
     return Entry(
         run=run,
+        job=report.job_id,
         at=datetime.now(UTC),
         device=hardware.device,
         model=spec.model,

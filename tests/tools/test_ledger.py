@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from pathlib import Path
@@ -38,8 +39,18 @@ def run(tmp_path: Path) -> Run:
     return run.record(Spec(request="test", model="Tiny-0.1B", dataset="rows.jsonl")).record(CHOICE)
 
 
+JOBS = itertools.count()
+
+
 def finished(tokens_per_s: float | None = 2000, **changes: Any) -> JobReport:
-    values: dict[str, Any] = {"job_id": "1", "stage": "completed", "health": "done", "reason": "", "seconds": 1800}
+    """Return how another job ended."""
+    values: dict[str, Any] = {
+        "job_id": str(next(JOBS)),
+        "stage": "completed",
+        "health": "done",
+        "reason": "",
+        "seconds": 1800,
+    }
     return JobReport(**values | {"tokens_per_s": tokens_per_s, "peak_memory_gib": 5.5} | changes)
 
 
@@ -49,6 +60,13 @@ def file_of(run: Run) -> Path:
 
 def factor(run: Run, device: str = DEVICE) -> float:
     return correction(device, run.settings).factor
+
+
+def test_a_job_that_is_looked_at_twice_counts_once(run: Run) -> None:
+    report = finished()
+    enter(run, report)
+    enter(run, report)
+    assert len(entries(run.settings)) == 1
 
 
 def test_a_finished_training_is_one_line_of_predicted_and_actual(run: Run) -> None:
