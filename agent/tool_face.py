@@ -119,6 +119,8 @@ def _call(info: ToolInfo, options: argparse.Namespace, settings: Settings, liste
         if isinstance(result, Spec):
             starts = options.run_id is None and not options.offline
             return {**({"run": _start(toolbox.run, result)} if starts else {}), **_plan(result)}
+        if toolbox.run.journal.folder is None:
+            toolbox.run.drop_logs()
         return result.model_dump(mode="json") if isinstance(result, BaseModel) else result
     except DataRefused as refusal:  # here the verdict itself was asked for
         return refusal.report.model_dump(mode="json")

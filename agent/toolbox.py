@@ -200,6 +200,7 @@ class Toolbox:
         if self.keep and run.journal.folder is None and run.spec is not None and run.dataset is not None:
             require_space(run.settings.workdir, _disk_bytes(run.spec))
             run.journal.settle(home_of(run, run.spec))
+            run.keep_logs()
 
 
 def _disk_bytes(spec: Spec) -> float:

@@ -16,10 +16,10 @@ from .data.judging.proof import TIMEOUT_S, WORKER, Proof, TrlRefusal, give, hear
 from .data.judging.quality import quality_problems
 from .data.judging.scan import Scan, scan
 from .data.judging.side import Side, column_types, columns_read, read_side, repeated, unusable
-from .data.reading.sources import Source, open_source
+from .data.reading.sources import Source, open_source, resolve_dataset
 from .data.shaping.shapes import SELECT_COLUMNS, Refusal, Shape, recognise
 from .errors import InputError, ToolError
-from .facts import GENERATING_METHODS, DatasetRef, DatasetReport, Holdout, Lengths, Missing, Problem, Spec
+from .facts import GENERATING_METHODS, DatasetReport, Holdout, Lengths, Missing, Problem, Spec
 from .gates import require
 from .run import Run
 from .wording import one_line
@@ -80,12 +80,13 @@ def validate_dataset(
     """
     require(TOOL, run)
     began = time.monotonic()
-    spec, ref, model = _planned(run.spec)
+    spec, model = _planned(run.spec)
     stated = max_length if max_length is not None else spec.overrides.max_length
     if stated is not None and stated < 1:
         raise InputError(f"max_length {stated} keeps no token.", hint="leave it out, and the data decides")
     with Worker(run.settings, WORKER, log=run.log(TOOL), timeout_s=TIMEOUT_S) as worker:  # imports while rows are read
-        run.journal.tell("progress", step=f"reading {one_line(ref.id)}")
+        run.journal.tell("progress", step=f"reading {one_line(spec.dataset)}")
+        ref = spec.dataset_ref or resolve_dataset(spec.dataset, run.settings, hashed=False)
         benchmarks = spec.overrides.benchmarks or DEFAULT_BENCHMARKS
         source = open_source(
             ref, run.settings, subset or spec.subset, split or spec.split, benchmarks=spec.overrides.benchmarks or ()
@@ -111,10 +112,12 @@ def validate_dataset(
     )
 
 
-def _planned(spec: Spec | None) -> tuple[Spec, DatasetRef, str]:
-    if spec is None or spec.dataset_ref is None or spec.model_ref is None:
+def _planned(spec: Spec | None) -> tuple[Spec, str]:
+    if spec is None or spec.model_ref is None:
         raise ToolError("the plan was made offline: its dataset and model are not looked up.", hint="call plan_run")
-    return spec, spec.dataset_ref, spec.model_ref.path or spec.model_ref.id
+    if not spec.dataset:
+        raise InputError("no dataset is named.", hint="--dataset FILE, FOLDER or OWNER/NAME")
+    return spec, spec.model_ref.path or spec.model_ref.id
 
 
 # --- reading the rows -------------------------------------------------------------------------------------------------

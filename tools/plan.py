@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
-from typing import Any, get_args
+from typing import get_args
 
 from pydantic import ValidationError
 
 from .errors import InputError, ToolError
-from .facts import DatasetRef, Method, Overrides, Spec, Target
+from .facts import Method, Overrides, Spec, Target
 from .run import Run
 from .settings import Settings
 from .wording import one_line
@@ -104,7 +104,11 @@ def plan_for(
         raise InputError(f"`{method}` is no method.", hint=f"one of {', '.join(get_args(Method))}") from error
     if run.settings.backend is not None:
         spec = spec.model_copy(update={"backend": run.settings.backend, "stated": (*spec.stated, "backend")})
-    return _resolve(spec, run, sketch=True)
+    from .models import resolve_model
+
+    # The dataset is left to the tool that reads it, which has something to do while its bytes are hashed.
+    model_ref = resolve_model(spec.model, run.settings, run.journal.tell, sketch=True)
+    return spec.model_copy(update={"model_ref": model_ref})
 
 
 def _keep_stated(name: str, stated: str | None, given: str) -> None:
@@ -169,21 +173,11 @@ def _targets(reading: Reading, stated: list[str], inferred: dict[str, str]) -> t
     return tuple(target for target in default if target not in reading.refused_targets)
 
 
-def _resolve(spec: Spec, run: Run, *, sketch: bool = False) -> Spec:
+def _resolve(spec: Spec, run: Run) -> Spec:
     from .data.reading.sources import resolve_dataset
     from .models import resolve_model
 
     # The dataset first: it is the cheaper of the two to look up, and the more often mistyped.
-    found: dict[str, Any] = {}
-    if spec.dataset:
-        found["dataset_ref"] = _named(spec.dataset, run.settings) or resolve_dataset(spec.dataset, run.settings)
-    found["model_ref"] = resolve_model(spec.model, run.settings, run.journal.tell, sketch=sketch)
-    return spec.model_copy(update=found)
-
-
-def _named(name: str, settings: Settings) -> DatasetRef | None:
-    """Return the dataset that the settings have under this name, if they have one."""
-    from .data.reading.sources import resolve_dataset
-
-    file = settings.datasets.get(name)
-    return None if file is None else resolve_dataset(str(file), settings).model_copy(update={"id": name})
+    dataset = resolve_dataset(spec.dataset, run.settings)
+    model = resolve_model(spec.model, run.settings, run.journal.tell)
+    return spec.model_copy(update={"dataset_ref": dataset, "model_ref": model})

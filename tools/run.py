@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import secrets
+import shutil
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
@@ -85,8 +86,25 @@ class Run(BaseModel):
 
     def log(self, name: str) -> Path:
         """Return where the step `name` writes its output: the run's folder, or a temporary one before it has any."""
-        home = self.journal.folder or Path(tempfile.gettempdir(), f"ftagent-{self.id}")
+        home = self.journal.folder or self.temporary
         return home / f"{name}.log"
+
+    def keep_logs(self) -> None:
+        """Move what was logged before the run had a folder into it."""
+        temporary = self.temporary
+        if temporary.is_dir():
+            for file in temporary.iterdir():
+                shutil.move(file, self.folder / file.name)
+            temporary.rmdir()
+
+    def drop_logs(self) -> None:
+        """Remove what a run without a folder has logged."""
+        shutil.rmtree(self.temporary, ignore_errors=True)
+
+    @property
+    def temporary(self) -> Path:
+        """Where a run logs that has no folder yet."""
+        return Path(tempfile.gettempdir(), f"ftagent-{self.id}")
 
     @property
     def stage(self) -> Stage | None:

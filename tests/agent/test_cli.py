@@ -147,7 +147,7 @@ def test_a_tool_prints_one_object(workdir: Path, capsys: pytest.CaptureFixture[s
 def test_a_tool_that_works_without_a_run_leaves_none(
     workdir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("ftagent.tools.plan._resolve", lambda spec, run, **_: spec)
+    monkeypatch.setattr("ftagent.tools.models.resolve_model", lambda *_, **__: None)
     options = ["--model", "Tiny-1M", "--dataset", "rows.jsonl", "--method", "sft", "--json"]
     assert main(["tool", "validate_dataset", *options]) == 0
     assert json.loads(capsys.readouterr().out)["result"]["verdict"] == "ready"

@@ -26,12 +26,10 @@ def test_every_field_is_stated_or_has_a_reason() -> None:
     assert spec.targets == ("evaluate", "export") and spec.overrides.given() == {"num_train_epochs": 2.0}
 
 
-def test_a_name_from_the_settings_stands_for_its_file(workdir: Path) -> None:
-    file = workdir / "rows-1234.jsonl"
-    file.write_text('{"text": "hello"}\n' * 3, encoding="utf-8")
-    run = new_run(load_settings({"datasets": {"my_rows": file}}))
-    ref = plan_for(run, model=str(CONFIG), dataset="my_rows").dataset_ref
-    assert ref is not None and ref.id == "my_rows" and str(file) in str(ref.loader["data_files"])
+def test_a_config_without_weights_is_enough_for_a_tool_that_trains_nothing() -> None:
+    spec = plan_for(new_run(load_settings({"backend": "hf-jobs"})), model=str(CONFIG), dataset="rows.jsonl")
+    assert spec.model_ref is not None and spec.model_ref.note == "a config without weights"
+    assert (spec.backend, spec.dataset_ref) == ("hf-jobs", None)
 
 
 def test_stated_targets_are_the_targets() -> None:

@@ -21,21 +21,26 @@ from .splits import EVALUATION_SIDES
 NOT_DATA = ("dataset_dict.json", "dataset_info.json", "dataset_infos.json", "state.json")
 
 
-def find_local(name: str, path: Path) -> DatasetRef:
+def find_local(name: str, path: Path, *, hashed: bool = True) -> DatasetRef:
     """Read the files at a path that exists.
+
+    Args:
+        name: What the person said.
+        path: The file or folder.
+        hashed: Whether its bytes make the revision; without, it is empty.
 
     Raises:
         InputError: There is no data, or something in it that no reader could take.
         OSError, EOFError, RuntimeError, ValueError, zlib.error: It cannot be read.
     """
     if path.is_dir():
-        return _folder(name, path)
+        return _folder(name, path, hashed)
     if ending_of(path) is None:
         raise InputError(f"`{one_line(name)}` is no data file that ftagent reads.", hint=f"it reads {endings()}")
-    return _reference(name, "file", {"train": [path]}, None)
+    return _reference(name, "file", {"train": [path]}, None, hashed)
 
 
-def _folder(name: str, folder: Path) -> DatasetRef:
+def _folder(name: str, folder: Path, hashed: bool) -> DatasetRef:
     inside = [*folder.glob("[!.]*"), *folder.glob("[!.]*/[!.]*")]
     files = sorted(file for file in inside if file.is_file() and ending_of(file) and file.name not in NOT_DATA)
     rest = [file for file in files if ending_of(file) != ".txt"]
@@ -48,7 +53,7 @@ def _folder(name: str, folder: Path) -> DatasetRef:
     splits: dict[str, list[Path]] = {}
     for file in files:
         splits.setdefault(split_of(file.relative_to(folder).as_posix()), []).append(file)
-    return _reference(name, "folder", splits, folder)
+    return _reference(name, "folder", splits, folder, hashed)
 
 
 def split_of(path: str) -> str:
@@ -62,19 +67,20 @@ def split_of(path: str) -> str:
 
 
 def _reference(
-    name: str, source: Literal["file", "folder"], splits: dict[str, list[Path]], folder: Path | None
+    name: str, source: Literal["file", "folder"], splits: dict[str, list[Path]], folder: Path | None, hashed: bool
 ) -> DatasetRef:
     digest = hashlib.sha256()
     for file in (file for files in splits.values() for file in files):
-        digest.update(_checked(file))
+        digest.update(_checked(file, hashed))
     loader = dict(FORMATS[ending_of(next(iter(splits.values()))[0]) or ""])
     loader["data_files"] = {split: [glob.escape(str(file)) for file in files] for split, files in splits.items()}
     licence = _licence(folder) if folder else None
-    return DatasetRef(id=name, source=source, revision=f"sha256:{digest.hexdigest()}", loader=loader, licence=licence)
+    revision = f"sha256:{digest.hexdigest()}" if hashed else ""
+    return DatasetRef(id=name, source=source, revision=revision, loader=loader, licence=licence)
 
 
-def _checked(file: Path) -> bytes:
-    """Return the hash of a file that no one writes to and that its reader can take.
+def _checked(file: Path, hashed: bool) -> bytes:
+    """Return the hash, if it is wanted, of a file that no one writes to and that its reader can take.
 
     Raises:
         InputError: It is empty, changes, or has a line that no reader could take.
@@ -83,7 +89,7 @@ def _checked(file: Path) -> bytes:
     if not before[0]:
         raise InputError(f"`{one_line(file.name)}` is empty: it has no rows.", hint="check what wrote it")
     with file.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").digest()
+        digest = hashlib.file_digest(stream, "sha256").digest() if hashed else b""
     if ending_of(file) not in BINARY and (before[0] <= WHOLE_BYTES or is_compressed(file.name)):
         check_text(str(file))
     refuse_if_changed(file, before)

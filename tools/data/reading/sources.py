@@ -33,23 +33,27 @@ UNNAMED = "__index_level_0__"
 """What pandas calls the values of a CSV file that its header has no name for."""
 
 
-def resolve_dataset(name: str, settings: Settings) -> DatasetRef:
+def resolve_dataset(name: str, settings: Settings, *, hashed: bool = True) -> DatasetRef:
     """Find the dataset that a person named: a file, a folder (relative to the current one), or on the Hub.
 
     Args:
-        name: What the person said: a path, `owner/name`, `owner/name@revision` or `hf://datasets/owner/name/…`.
+        name: What the person said: a name from the settings, a path, `owner/name`, `owner/name@revision` or `hf://datasets/owner/name/…`.
         settings: The run's settings.
+        hashed: Whether the bytes of local files make the revision, which takes a second a gigabyte; without, it is
+            empty.
 
     Raises:
         InputError: It cannot be found, or a local file has something in it that no reader could take.
     """
+    if file := settings.datasets.get(name):
+        return resolve_dataset(str(file), settings, hashed=hashed).model_copy(update={"id": name})
     path = Path(name)
     try:
         if looks_like_hub_path(name):
             return find_hub_path(name)
         path = _expanded(name)
         if name.strip() and path.exists():
-            return find_local(name, path)
+            return find_local(name, path, hashed=hashed)
         if name.startswith((".", "/", "~")) or not is_plain_id(name):
             elsewhere = f"paths are relative to `{Path.cwd()}`"
             raise InputError(

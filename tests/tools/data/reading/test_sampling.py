@@ -163,6 +163,15 @@ def test_rows_of_a_function_become_a_dataset_like_any_other(tmp_path: Path) -> N
     assert source.train[NUMBER] == source.train["id"]
 
 
+def test_a_name_from_the_settings_stands_for_its_file(tmp_path: Path) -> None:
+    file = tmp_path / "rows-1234.jsonl"
+    file.write_text('{"text": "hello"}\n' * 3, encoding="utf-8")
+    settings = Settings(datasets={"my_rows": file})
+    hashed, quick = (resolve_dataset("my_rows", settings, hashed=hashed) for hashed in (True, False))
+    assert hashed.id == "my_rows" and str(file) in str(hashed.loader["data_files"])
+    assert hashed.revision.startswith("sha256:") and not quick.revision
+
+
 @pytest.mark.parametrize(
     ("rows", "words"),
     [
