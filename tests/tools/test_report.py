@@ -6,7 +6,8 @@ import re
 from pathlib import Path
 
 from ftagent.agent.loop import FineTuneAgent, RunResult
-from ftagent.tools.report import NOTES_BEGIN, NOTES_END, cell, show_run, write_report
+from ftagent.tools.facts import Cut, Problem
+from ftagent.tools.report import NOTES_BEGIN, NOTES_END, cell, render, show_run, write_report
 from ftagent.tools.run import open_run
 
 from ..agent.instant import REQUEST, instant_tools
@@ -46,6 +47,34 @@ def test_every_link_of_the_report_resolves(workdir: Path) -> None:
     assert links
     for link in links:
         assert (report.parent / link).exists(), link
+
+
+def test_every_table_stands_on_its_own_whatever_was_found(workdir: Path) -> None:
+    run = _done()[0].run
+    assert run.dataset is not None and run.hardware is not None
+    found = {
+        "choices": {"subset": "the plainest name"},
+        "sampling": "10 of 100 rows were read",
+        "shape": "chat",
+        "cuts": (Cut(length=128, share=0.5, lost=0.1),),
+        "overlap": 2,
+        "benchmarks": ("humaneval",),
+        "problems": (Problem(kind="secrets", count=1, detail="Take it out.", rows=(3,)),),
+    }
+    memory = run.hardware.memory_gib.model_copy(update={"reference": 1.5})
+    run = run.model_copy(
+        update={
+            "dataset": run.dataset.model_copy(update=found),
+            "hardware": run.hardware.model_copy(update={"memory_gib": memory, "prices": "prices of last year"}),
+        }
+    )
+    lines = render([run]).splitlines()
+    tables = [place for place, line in enumerate(lines) if line.startswith("|---")]
+    assert all(lines[place - 1].startswith("|") and not lines[place - 2] for place in tables)
+    text = "\n".join(lines)
+    assert "The subset was not stated: the plainest name." in text and "| 128 | 50.0 % | 10.0 % | chosen |" in text
+    assert "2 rows, left out" in text and "- **secrets** (1): Take it out. First rows: 3." in text
+    assert "reference 1.5; costs by prices of last year." in text
 
 
 def test_two_runs_of_one_experiment_share_a_report_and_its_notes(workdir: Path) -> None:

@@ -36,7 +36,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import torch
 import trl.trainer.utils
-from datasets import Dataset, disable_progress_bars, load_dataset
+from datasets import Dataset, Features, Json, List, Value, disable_progress_bars, load_dataset
 from peft import LoraConfig
 from transformers import AutoTokenizer, BitsAndBytesConfig, TrainerCallback
 from trl import SFTConfig, SFTTrainer
@@ -55,9 +55,10 @@ LOADER = {
     },
 }
 SPLIT = "train"
-COLUMNS = ["prompt", "completion"]
+LEFT_OUT = []
+COLUMNS = {"prompt": "turns", "completion": "turns"}
 PROJECT = "smollm2-135m-instruct-docstrings-sft"
-RUN = "20261122-125205-101a"
+RUN = "20261122-155001-078f"
 
 LOSS_ON = "completion"
 ADAPTER = "lora"
@@ -87,6 +88,7 @@ max_steps = int(os.environ.get("FTAGENT_MAX_STEPS", MAX_STEPS))
 max_rows = int(os.environ.get("FTAGENT_ROWS", sys.maxsize))
 
 PACKAGES = ("accelerate", "datasets", "peft", "torch", "trackio", "transformers", "trl")
+NUMBER = "__row__"  # a column with the number of each row, as `LEFT_OUT` counts them
 checkpoint = home / "checkpoint"
 on_gpu = torch.cuda.is_available()
 
@@ -105,8 +107,7 @@ def split_by_column(rows):
 
 def messages_to_prompt_completion(row):
     """Split a chat into its last answer and the turns before it, so that only the answer is trained on."""
-    turns = [{"role": turn["role"], "content": turn.get("content")} for turn in row["messages"]]
-    return {"prompt": turns[:-1], "completion": turns[-1:]}
+    return {"prompt": row["messages"][:-1], "completion": row["messages"][-1:]}
 
 
 hold_out, why_not, mapping = split_by_column, None, messages_to_prompt_completion
@@ -116,17 +117,26 @@ hold_out, why_not, mapping = split_by_column, None, messages_to_prompt_completio
 def load_rows() -> tuple[Dataset, Dataset]:
     """Return the rows to train on and the held-out ones, as the trainer takes them."""
     rows = load_dataset(**LOADER, split=SPLIT)
+    rows = rows.add_column(NUMBER, list(range(len(rows))))
     parts = hold_out(rows) if hold_out else (rows, rows.select([]))
     return tuple(prepare(spread(part, max_rows)) for part in parts)
 
 
 def prepare(rows: Dataset) -> Dataset:
     """Leave out what cannot be trained on, and keep the trainer's columns only: it reads meaning into others."""
+    if LEFT_OUT:
+        gone = set(LEFT_OUT)
+        rows = rows.select([place for place, number in enumerate(rows[NUMBER]) if number not in gone])
     if why_not:
         rows = rows.filter(lambda row: why_not(row) is None)
     if not mapping:
-        return rows.select_columns(COLUMNS)
-    return rows.map(mapping, remove_columns=[name for name in rows.column_names if name not in COLUMNS])
+        return rows.select_columns(list(COLUMNS))
+    # Types are stated, not guessed from the first rows; turns are kept as JSON, since Arrow would give each turn the
+    # keys of all others, with nulls in them.
+    types = {"turns": List(Json()), "json": Json(), "text": Value("string"), "flag": Value("bool")}
+    features = Features({name: types.get(kind) or rows.features[name] for name, kind in COLUMNS.items()})
+    unseen = [name for name in rows.column_names if name not in COLUMNS]
+    return rows.map(mapping, remove_columns=unseen, features=features)
 
 
 def spread(rows: Dataset, count: int) -> Dataset:
