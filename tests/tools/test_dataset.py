@@ -149,7 +149,7 @@ def test_unusable_rows_are_left_out_with_their_reasons_and_the_rest_trains(bench
 
 
 def test_a_set_whose_held_out_rows_are_all_unusable_trains_and_says_so(bench: Bench) -> None:
-    rows = [chat(number) | {"split": "train" if number else "test"} for number in range(12)]
+    rows: list[dict[str, Any]] = [chat(number) | {"split": "train" if number else "test"} for number in range(12)]
     rows[0]["messages"].pop()
     report = bench.report(rows)
     assert (report.verdict, report.rows) == ("mapped", 11)
