@@ -9,8 +9,8 @@ from typing import Any
 
 from ...errors import InputError
 from ...wording import one_line
-from ..reading.formats import shown
-from .leaves import Leaf, by_row, leaves, refuse_wide
+from ..reading.formats import refuse_wide, shown
+from .leaves import Leaf, by_row, leaves
 from .repeats import Hashes
 
 MAX_ROLES = 50

@@ -8,12 +8,11 @@ row's leaves depends on no order of columns, and a column that one file lacks eq
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sized
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ...errors import InputError
-from ..reading.formats import MAX_COLUMNS
+from ..reading.formats import compute
 
 NULL_BITS = 0x7FF8_DEAD_BEEF_0001
 """A NaN that no computation makes stands for null among hashed numbers."""
@@ -183,18 +182,3 @@ def _target(kind: Any) -> Any:
     if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
         return pa.large_list(kind.value_field)
     return None
-
-
-def compute() -> Any:
-    """Return Arrow's functions; they are made at import, and type checkers know few of them."""
-    import pyarrow.compute
-
-    return pyarrow.compute
-
-
-def refuse_wide(paths: Sized) -> None:
-    if len(paths) > MAX_COLUMNS:
-        raise InputError(
-            f"the rows have more than {MAX_COLUMNS} columns and fields.",
-            hint="keep what varies from row to row as a list, or as one JSON string",
-        )

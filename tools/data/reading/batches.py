@@ -15,8 +15,16 @@ from typing import Any
 
 from ...errors import InputError
 from ...wording import one_line
-from ..judging.leaves import compute, refuse_wide
-from .formats import MAX_ROW_BYTES, READ_AHEAD_BYTES, is_remote, open_raw, open_text, shown
+from .formats import (
+    MAX_ROW_BYTES,
+    READ_AHEAD_BYTES,
+    compute,
+    is_remote,
+    open_raw,
+    open_text,
+    refuse_wide,
+    shown,
+)
 from .json_lines import JsonLines
 from .lines import csv_rows, decoded, json_items, lines_of, too_large
 

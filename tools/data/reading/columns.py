@@ -20,6 +20,7 @@ from .formats import (
     shown,
     size_of,
 )
+from .lines import too_large
 from .sample import (
     PLACES,
     REMOTE_PLACES,
@@ -216,11 +217,7 @@ def _refuse_large_rows(file: str, first: int, batch: Any) -> None:
         return
     for place in range(len(batch)):
         if batch.slice(place, 1).nbytes > MAX_ROW_BYTES:
-            raise InputError(
-                f"`{shown(file)}` row {first + place} is larger than {MAX_ROW_BYTES >> 20} MiB, the most that"
-                " ftagent takes as one row.",
-                hint="remove it, or split it into several rows",
-            )
+            raise too_large(shown(file), f"row {first + place}")
 
 
 def _dataset(pieces: list[Piece], schema: Any, first_file: str) -> Any:

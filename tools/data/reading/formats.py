@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import gzip
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
@@ -136,3 +136,19 @@ def _hub() -> Any:
     from huggingface_hub import HfFileSystem
 
     return HfFileSystem()
+
+
+def compute() -> Any:
+    """Return Arrow's functions; they are made at import, and type checkers know few of them."""
+    import pyarrow.compute
+
+    return pyarrow.compute
+
+
+def refuse_wide(paths: Sized) -> None:
+    """Refuse more columns, or fields inside them, than `MAX_COLUMNS`."""
+    if len(paths) > MAX_COLUMNS:
+        raise InputError(
+            f"the rows have more than {MAX_COLUMNS} columns and fields.",
+            hint="keep what varies from row to row as a list, or as one JSON string",
+        )

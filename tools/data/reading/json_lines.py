@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from ..judging.leaves import refuse_wide
+from .formats import refuse_wide
 from .lines import check_object, decoded, parse
 
 
