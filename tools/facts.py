@@ -76,6 +76,14 @@ class Overrides(Fact):
     adapter: Adapter | None = None
     r: int | None = None
     lora_alpha: int | None = None
+    beta: float | None = None
+    temperature: float | None = None
+    num_generations: int | None = None
+    max_completion_length: int | None = None
+    rewards: tuple[str, ...] | None = None
+    """Names of rewards for GRPO and RLOO, or `file.py:function`."""
+    teacher: str | None = None
+    """The model that a distillation learns from."""
     quantisations: tuple[str, ...] | None = None
     benchmarks: tuple[str, ...] | None = None
 
@@ -105,6 +113,7 @@ class Spec(Fact):
     questions: tuple[str, ...] = ()
     """What a person must decide before the run can go on."""
     model_ref: ModelRef | None = None
+    teacher_ref: ModelRef | None = None
     dataset_ref: DatasetRef | None = None
 
 
