@@ -76,17 +76,32 @@ def _what_it_is(run: Run, spec: Spec, dataset: DatasetReport, parameters: tuple[
     if model is None or data is None:
         raise ToolError("the plan's model and dataset are not resolved.", hint="call plan_run without offline")
     return {
-        **_named(spec, model, "MODEL", "REVISION"),
-        **(_named(spec, spec.teacher_ref, "TEACHER", "TEACHER_REVISION") if spec.teacher_ref else {}),
-        "LOADER": data.loader | ({"name": dataset.subset} if dataset.subset else {}),
-        "SPLIT": dataset.split,
+        **promised_constants(run),
         "LEFT_OUT": list(dataset.left_out),
         "COLUMNS": {name: dataset.column_types.get(name, "same") for name in dataset.trainer_columns},
-        "PROJECT": experiment_name(spec),
-        "RUN": run.id,
         "TIMEOUT_S": run.hardware.timeout_s,
         "CARD": _card(spec, model, data),
         "PARAMETERS": [parameter.name for parameter in parameters],
+    }
+
+
+def promised_constants(run: Run) -> dict[str, Any]:
+    """Return the constants that no edit of the script may change: model, data, and the names by which they are found.
+
+    Raises:
+        ToolError: The plan's model or dataset is not resolved.
+    """
+    spec, dataset = run.spec, run.dataset
+    if spec is None or dataset is None or spec.model_ref is None or spec.dataset_ref is None:
+        raise ToolError("the plan's model and dataset are not resolved.", hint="call plan_run without offline")
+    data = spec.dataset_ref
+    return {
+        **_named(spec, spec.model_ref, "MODEL", "REVISION"),
+        **(_named(spec, spec.teacher_ref, "TEACHER", "TEACHER_REVISION") if spec.teacher_ref else {}),
+        "LOADER": data.loader | ({"name": dataset.subset} if dataset.subset else {}),
+        "SPLIT": dataset.split,
+        "PROJECT": experiment_name(spec),
+        "RUN": run.id,
     }
 
 

@@ -91,6 +91,10 @@ model = os.environ.get("FTAGENT_MODEL", MODEL)
 home = Path(os.environ.get("FTAGENT_OUTPUT", Path(__file__).resolve().parent))
 max_steps = int(os.environ.get("FTAGENT_MAX_STEPS", MAX_STEPS))
 max_rows = int(os.environ.get("FTAGENT_ROWS", sys.maxsize))
+# <rehearsal>
+# </rehearsal>
+# <own rehearsal>
+# </own rehearsal>
 hub_id = None if "FTAGENT_MODEL" in os.environ else HUB_MODEL_ID
 
 PACKAGES = ("accelerate", "datasets", "peft", "torch", "trackio", "transformers", "trl")

@@ -4,13 +4,15 @@
 TEACHER = "HuggingFaceTB/SmolLM2-1.7B-Instruct"
 TEACHER_REVISION = None
 BETA = 1.0
-
-teacher = os.environ.get("FTAGENT_TEACHER", TEACHER)  # a rehearsal has a small one
 # </own constants>
+
+# <own rehearsal>
+teacher = os.environ.get("FTAGENT_TEACHER", TEACHER)
+# </own rehearsal>
 
 DistillationConfig(
     # <settings>
-    max_completion_length=MAX_COMPLETION_LENGTH,
+    max_completion_length=max_tokens,
     temperature=TEMPERATURE,
     beta=BETA,
     teacher_model_revision=TEACHER_REVISION if teacher == TEACHER else None,

@@ -7,6 +7,10 @@ TASK = "CAUSAL_LM"
 METRICS = ["completions/mean_length", "completions/clipped_ratio"]
 # </constants>
 
+# <rehearsal>
+max_tokens = min(MAX_COMPLETION_LENGTH, int(os.environ.get("FTAGENT_TOKENS", MAX_COMPLETION_LENGTH)))
+# </rehearsal>
+
 
 # <method>
 def trained(rows: Dataset) -> int | None:

@@ -8,7 +8,7 @@ METRICS += ["reward", "reward_std", "frac_reward_zero_std"]
 
 GRPOConfig(
     # <settings>
-    max_completion_length=MAX_COMPLETION_LENGTH,
+    max_completion_length=max_tokens,
     num_generations=NUM_GENERATIONS,
     temperature=TEMPERATURE,
     beta=BETA,
