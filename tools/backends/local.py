@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict
 
 from ..errors import ToolError, UserError
 from ..facts import TERMINAL_STAGES, Job, JobIntent, Stage
+from ..launch import launch_command
 from ..metrics import Point, read_log, read_trackio, trackio_folder
 from ..run import Run, experiment_name
 from ..settings import ENVIRONMENT_PREFIX
@@ -174,7 +175,7 @@ def _start_supervisor(run: Run, intent: JobIntent) -> None:
         "attempt": intent.attempt,
         "label": intent.label,
         "script_sha256": intent.script_sha256,
-        "command": [run.settings.python, run.script.path if run.script else ""],
+        "command": launch_command(run.settings.python, run.script.path if run.script else "", run.hardware),
         "cwd": str(run.folder.resolve()),
         "log": str(run.folder.resolve() / LOG),
         "timeout_s": intent.timeout_s,

@@ -15,6 +15,7 @@
 
     python train.py                where the packages above are installed
     uv run train.py                anywhere: uv installs them first
+    accelerate launch train.py     on several GPUs, a process each
 
 Beside itself it writes `checkpoint/` (the trainer's checkpoints; at its root the finished adapter or model with its
 tokenizer and card), `heldout.jsonl` (the rows that are not trained on) and `result.json`; metrics go to Trackio
@@ -283,6 +284,7 @@ def quantization() -> BitsAndBytesConfig | None:
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=dtype(),
+        bnb_4bit_quant_storage=dtype(),  # as FSDP wants it, which cuts up nothing but floats
     )
 
 
