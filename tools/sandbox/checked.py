@@ -181,14 +181,13 @@ def _listen(verdict: BinaryIO, output: BinaryIO, limits: Limits, deadline: float
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     """End an item: its watcher ends what is inside, and if that takes long, the whole group is killed with it."""
-    process.terminate()
-    watcher = os.pidfd_open(process.pid)
+    watcher = os.pidfd_open(process.pid)  # not reaped yet: until then its number, and its group's, are its own
     try:
+        signal.pidfd_send_signal(watcher, signal.SIGTERM)
         poller = select.poll()
         poller.register(watcher, select.POLLIN)
         poller.poll(2000)
-        with contextlib.suppress(ProcessLookupError):  # the leader is not reaped yet: the group's number is its own
-            os.killpg(process.pid, signal.SIGKILL)
+        os.killpg(process.pid, signal.SIGKILL)
     finally:
         os.close(watcher)
         process.wait()
@@ -230,7 +229,7 @@ def _bwrap(limits: Limits) -> tuple[str, ...]:
     binds = [part for folder in system["folders"] for part in ("--ro-bind", folder, folder)]
     links = [part for link in system["links"].items() for part in ("--symlink", *reversed(link))]
     return (
-        *("bwrap", "--unshare-all", "--die-with-parent", "--cap-drop", "ALL", *binds, *links),
+        *(shutil.which("bwrap") or "bwrap", "--unshare-all", "--die-with-parent", "--cap-drop", "ALL", *binds, *links),
         *("--size", str(limits.file_mib << 20), "--tmpfs", "/tmp", "--dev-bind", "/dev/null", "/dev/null"),
         *("--proc", "/proc", "--remount-ro", "/", "--chdir", "/tmp", "--"),
     )

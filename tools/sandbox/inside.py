@@ -2,9 +2,9 @@
 
 This file stands alone. Its text is handed to a new interpreter (`python -c`), by `checked.py` and by training scripts.
 
-The program never shares a process with the check. What it returns is written down as JSON and read back as plain values,
-so that no `__eq__`, patched builtin or frame of its own meets an assertion. Only the check's process holds the pipe on
-which the verdict is written, and the program never sees the check's text.
+The program never shares a process with the check. What it returns is written down as JSON and read back as plain
+values, so that no `__eq__`, patched builtin or frame of its own meets an assertion. Only the check's process holds the
+pipe on which the verdict is written, and the program never sees the check's text.
 """
 
 import ast
@@ -396,6 +396,7 @@ def enter(request):
     set_limits(request["limits"])
     give_up_rights(uid)
     refuse_system_calls()
+    open(os.__file__).close()  # an interpreter in root's own folders imports nothing for a user without rights
 
 
 def main():
@@ -411,7 +412,7 @@ def main():
     try:
         enter(request)
     except OSError as error:
-        secret = json.loads(os.read(check_fd, 1 << 30))
+        secret = json.loads(os.pread(check_fd, os.fstat(check_fd).st_size, 0))
         verdict(None, str(error))
     sys.set_int_max_str_digits(0)
     (theirs, answers), (questions, mine) = os.pipe(), os.pipe()
