@@ -1,17 +1,23 @@
 """Runs a program that a model wrote and a check that judges it, and believes only what the check's own process says.
 
-Each item gets an interpreter of its own, in a jail of Linux: namespaces for network, processes, mounts, users and IPC; an
-empty file system in memory with the interpreter read-only in it; no environment; a user without rights; limits on time,
-memory, processes, files and output; and a filter on system calls. Whatever happens, nothing of an item outlives it.
+Each item gets an interpreter of its own, in a jail of Linux: no network, no environment, no files but the interpreter's
+and a small working folder, limits on time, memory, processes, files and output, a user without rights, and a filter on
+system calls. Whatever happens, nothing of an item outlives it. Four jails, the best that holds here is taken:
 
-Who builds the jail: root builds it itself; others let `bwrap` build it where it is installed (some systems grant user
-namespaces to it alone) and else build it themselves. Where the machine grants none of this, as most containers do,
-`SandboxUnavailable` is raised. `weak=True` then runs items all the same, with limits, a filter that refuses all sockets,
-and, for root, a user without rights for each item.
+    namespaces    network, processes, mounts, IPC and users of its own; an empty file system in memory. Root builds it,
+                  and others where the system lets them
+    bwrap         the same, built by bubblewrap where it is installed and this process is not root's: some systems
+                  grant user namespaces to it alone
+    landlock      where containers grant no namespaces: Landlock hides other files (Linux 6.2 and later), nothing can
+                  be written, the filter refuses sockets, signals and looks at other processes, a watcher ends the rest
+    weak          the same without Landlock, and only with `weak=True`; otherwise `SandboxUnavailable` is raised
 
-Not covered: holes in the kernel; time and heat (a program may use its CPU seconds on all its processes); memory beyond
-`processes` times `memory_mib`; hints that leak through timing. With `weak`, besides: every file that the item's user can
-read is read, folders that anybody may write to are written to, and if this process itself is killed, an item may live on.
+Not covered: holes in the kernel; memory beyond `processes` times `memory_mib`; CPU time beyond `processes` times
+`seconds`; what timing gives away. With `landlock`, besides: an item may live on if this process is killed outright.
+With `weak`, besides: every file that the item's user can read is read, folders that anybody may write to are written
+to, and disks filled while it runs; where this process is not root's, that user is its own, so that tokens, the memory
+of this process and the verdict itself are within reach.
+
 A check sees what a function returns as plain values: numbers, text, lists, tuples, sets, dicts, Decimal and Fraction.
 Other objects can be called, read and walked over, but equal nothing; what a function does to its arguments is not seen.
 Programs get the standard library alone.
@@ -34,8 +40,7 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import BinaryIO
-
+from typing import BinaryIO, TypedDict
 
 ENVIRONMENT = {
     "PATH": "/usr/bin:/bin",
@@ -111,9 +116,10 @@ def _jail(weak: bool) -> str:
     """Return the name of the best jail that holds here: it must pass what is right and refuse what is wrong."""
     if sys.platform != "linux":
         raise SandboxUnavailable(f"the sandbox for model-written code needs Linux; this is {sys.platform}")
-    jails = ["namespaces"] if os.getuid() == 0 else ["bwrap"] * bool(shutil.which("bwrap")) + ["namespaces"]
+    has_bwrap = os.getuid() != 0 and shutil.which("bwrap")
+    jails = [*["bwrap"] * bool(has_bwrap), "namespaces", "landlock", *["weak"] * weak]
     refused = []
-    for jail in [*jails, *["weak"] * weak]:
+    for jail in jails:
         try:
             right, wrong = (_run(jail, "x = 1", f"assert x == {value}", DEFAULT_LIMITS) for value in (1, 2))
         except SandboxUnavailable as error:
@@ -122,7 +128,7 @@ def _jail(weak: bool) -> str:
         if right.passed and not wrong.passed:
             return jail
         refused.append(f"{jail}: {right.why or 'it passes what is wrong'} {right.output}".strip())
-    hint = "" if weak else "; run where they are granted, or pass `weak=True` to do with limits alone"
+    hint = "" if weak else "; run it elsewhere, or pass `weak=True` to go without hiding files"
     raise SandboxUnavailable(f"model-written code cannot be jailed on this machine ({'; '.join(refused)}){hint}")
 
 
@@ -151,13 +157,21 @@ def _run(jail: str, program: str, check: str, limits: Limits) -> Outcome:
             said, printed, why = _listen(verdict, output, limits, started + limits.seconds)
         finally:
             _end(process)
-    seconds, text = time.monotonic() - started, printed.decode(errors="replace")
-    if why:
-        return Outcome(passed=False, why=why, seconds=seconds, output=text)
-    said_word, passed, why = json.loads(said) if said else (word, False, "it ended without a verdict")
+    passed, why = (False, why) if why else _verdict(said, word)
+    return Outcome(passed=passed, why=why, seconds=time.monotonic() - started, output=printed.decode(errors="replace"))
+
+
+def _verdict(said: bytes, word: str) -> tuple[bool, str]:
+    """Return what the check's process said, if it was that process: it alone knows the word."""
+    try:
+        said_word, passed, why = json.loads(said)
+    except ValueError:
+        return False, "it ended without a verdict"
+    if said_word != word:
+        return False, "it forged a verdict"
     if passed is None:
         raise SandboxUnavailable(why)
-    return Outcome(passed=passed is True and said_word == word, why=why, seconds=seconds, output=text)
+    return passed is True, why
 
 
 def _listen(verdict: BinaryIO, output: BinaryIO, limits: Limits, deadline: float) -> tuple[bytes, bytes, str]:
@@ -195,12 +209,12 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 def _pipe(stack: contextlib.ExitStack) -> tuple[BinaryIO, BinaryIO]:
     reads, writes = os.pipe()
-    return stack.enter_context(open(reads, "rb", 0)), stack.enter_context(open(writes, "wb", 0))
+    return stack.enter_context(os.fdopen(reads, "rb", 0)), stack.enter_context(os.fdopen(writes, "wb", 0))
 
 
 def _in_memory(stack: contextlib.ExitStack, value: object) -> BinaryIO:
     """Return a file that holds a value as JSON and never lies on a disk."""
-    file = stack.enter_context(open(os.memfd_create("sandbox"), "w+b", 0))
+    file = stack.enter_context(os.fdopen(os.memfd_create("sandbox"), "w+b", 0))
     file.write(json.dumps(value).encode())
     file.seek(0)
     return file
@@ -213,9 +227,16 @@ def _python() -> tuple[str, ...]:
     return str(executable), "-S", "-s", "-P", "-B", "-u", "-c"
 
 
+class System(TypedDict):
+    """What an interpreter needs to be there."""
+
+    folders: list[str]
+    links: dict[str, str]
+    """Links that lead into the folders, and what is written in them."""
+
+
 @cache
-def _system() -> dict[str, dict[str, str] | list[str]]:
-    """Return the folders that an interpreter needs, and the links that lead to them."""
+def _system() -> System:
     prefix = Path(_python()[0]).parents[1]
     there = [folder for name in ("/usr", "/bin", "/lib", "/lib64") if (folder := Path(name)).exists()]
     folders = [str(folder) for folder in there if not folder.is_symlink()]
@@ -227,7 +248,7 @@ def _bwrap(limits: Limits) -> tuple[str, ...]:
     """Return the command that makes a jail out of `bwrap`, with the same folders in it."""
     system = _system()
     binds = [part for folder in system["folders"] for part in ("--ro-bind", folder, folder)]
-    links = [part for link in system["links"].items() for part in ("--symlink", *reversed(link))]
+    links = [part for link, target in system["links"].items() for part in ("--symlink", target, link)]
     return (
         *(shutil.which("bwrap") or "bwrap", "--unshare-all", "--die-with-parent", "--cap-drop", "ALL", *binds, *links),
         *("--size", str(limits.file_mib << 20), "--tmpfs", "/tmp", "--dev-bind", "/dev/null", "/dev/null"),

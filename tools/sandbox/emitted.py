@@ -9,7 +9,7 @@ from . import checked
 
 IMPORTS = (
     "contextlib json os secrets select shutil signal subprocess sys tempfile time",
-    {"dataclasses": "asdict, dataclass", "functools": "cache", "pathlib": "Path", "typing": "BinaryIO"},
+    {"dataclasses": "asdict, dataclass", "functools": "cache", "pathlib": "Path", "typing": "BinaryIO, TypedDict"},
 )
 """What a script that carries the sandbox imports, in the order of the house's format."""
 

@@ -9,6 +9,7 @@ pipe on which the verdict is written, and the program never sees the check's tex
 
 import ast
 import builtins
+import contextlib
 import ctypes
 import importlib
 import io
@@ -16,7 +17,6 @@ import json
 import math
 import operator
 import os
-import platform
 import resource
 import signal
 import struct
@@ -36,8 +36,12 @@ REFUSED = {
     "x86_64": (0xC000003E, (29, 41, 101, 165, 248, 249, 250, 272, 298, 308, 310, 311, 319, 321, 323)),
     "aarch64": (0xC00000B7, (40, 97, 117, 194, 198, 217, 218, 219, 241, 268, 270, 271, 279, 280, 282)),
 }
+# Signals and limits for other processes, refused where they are not out of sight.
+REFUSED_IN_SIGHT = {"x86_64": (62, 129, 200, 234, 297, 302, 424), "aarch64": (129, 130, 131, 138, 240, 261, 424)}
+IN_SIGHT = ("landlock", "weak")  # jails without a process namespace
 FIRST_UID, UIDS = 50_000, 10_000  # no system gives these to people or services
 TEXTUAL = {"complex": "builtins", "Decimal": "decimal", "Fraction": "fractions"}
+MESSAGES = {"do": 4, "value": 2, "raised": 3}  # what goes over the line, and of how many parts
 COLLECTIONS = {"tuple": tuple, "set": set, "frozenset": frozenset}
 
 
@@ -54,7 +58,9 @@ class Peer:
 
     def ask(self, operation, *arguments, **named):
         self.asked += 1
-        self.send("do", operation, self.pack(arguments), self.pack(named))
+        self.send(
+            "do", operation, self.pack(list(arguments)), {name: self.pack(value) for name, value in named.items()}
+        )
         while True:
             kind, *body = self.receive()
             if kind == "value":
@@ -69,7 +75,8 @@ class Peer:
 
     def answer(self, operation, arguments, named):
         try:
-            result = self.operations[operation](*self.unpack(arguments), **self.unpack(named))
+            given = {name: self.unpack(value) for name, value in named.items()}
+            result = self.operations[operation](*map(self.unpack, arguments), **given)
             answer = ("value", self.pack(result))
         except Exception as error:
             answer = ("raised", type(error).__name__, str(error)[:500])
@@ -86,7 +93,13 @@ class Peer:
         line = self.reads.readline()
         if not line.endswith(b"\n"):
             self.lost("the program ended its own process")
-        return json.loads(line)
+        try:
+            message = json.loads(line)
+            if MESSAGES[message[0]] == len(message):
+                return message
+        except (ValueError, TypeError, LookupError, RecursionError):
+            pass
+        return self.lost("the program broke the line to its check")
 
     def pack(self, value):
         """Return what JSON can hold of a value; what has no plain form stays here, and a number stands for it."""
@@ -328,14 +341,30 @@ def give_up_rights(uid):
     kernel("prctl", NOT_DUMPABLE, 0, 0, 0, 0)  # no process, not even one of this user, reads or traces this one
 
 
-def refuse_system_calls():
+def restrict_files(folders, links):
+    """Have Landlock hide all files but an interpreter's, and let nothing be written."""
+    abi = LIBC.syscall(444, None, 0, 1)  # landlock_create_ruleset, which tells its version
+    if abi < 3:  # without 3, from Linux 6.2, any file of this user could be cut to nothing
+        raise OSError(0, "this kernel has no Landlock, or an old one")
+    everything, reading = (1 << 15) - 1, 0b1101  # LANDLOCK_ACCESS_FS_EXECUTE, READ_FILE and READ_DIR
+    rules = LIBC.syscall(444, struct.pack("Q", everything), 8, 0)
+    for folder in (*folders, *links, os.getcwd()):
+        opened = os.open(folder, os.O_PATH)
+        kernel("syscall", 445, rules, 1, struct.pack("=Qi", reading, opened), 0)  # landlock_add_rule
+        os.close(opened)
+    kernel("syscall", 446, rules, 0)  # landlock_restrict_self
+    os.close(rules)
+
+
+def refuse_system_calls(jail):
     """Have the kernel refuse sockets, mounts, namespaces, tracing, and memory that no limit counts."""
-    if platform.machine() not in REFUSED:
-        raise OSError(0, f"no list of system calls for {platform.machine()}")
-    architecture, numbers = REFUSED[platform.machine()]
+    if os.uname().machine not in REFUSED:
+        raise OSError(0, f"no list of system calls for {os.uname().machine}")
+    architecture, numbers = REFUSED[os.uname().machine]
     rules = [(0x20, 0, 0, 4), (0x15, 1, 0, architecture), (6, 0, 0, 0x80000000), (0x20, 0, 0, 0)]
     rules += [(0x35, 0, 1, 0x40000000), (6, 0, 0, 0x80000000)]  # x32
-    for number in (*numbers, *REFUSED_EVERYWHERE):
+    in_sight = REFUSED_IN_SIGHT[os.uname().machine] if jail in IN_SIGHT else ()
+    for number in (*numbers, *REFUSED_EVERYWHERE, *in_sight):
         rules += [(0x15, 0, 1, number), (6, 0, 0, 0x00050001)]  # EPERM
     rules += [(6, 0, 0, 0x7FFF0000)]  # the rest is allowed
     program = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *rule) for rule in rules))
@@ -348,7 +377,6 @@ def set_limits(limits):
     for name, value in {
         "CPU": cpu_s,
         "AS": memory,
-        "NPROC": limits["processes"] + 2,  # the check's own process, and the program's
         "FSIZE": limits["file_mib"] << 20,
         "NOFILE": 64,
         "CORE": 0,
@@ -356,6 +384,23 @@ def set_limits(limits):
         "MSGQUEUE": 0,
     }.items():
         resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (value, value))
+
+
+def shut(jail, beside, limits):
+    """Limit the processes and threads of this user, who has so many beside those of the program, and filter calls."""
+    most = beside + limits["processes"]
+    resource.setrlimit(resource.RLIMIT_NPROC, (most, most))
+    refuse_system_calls(jail)
+
+
+def threads_of(uid):
+    """Return how many threads a user has on this machine."""
+    count = 0
+    for process in os.listdir("/proc"):
+        if process.isdigit():
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended
+                count += len(os.listdir(f"/proc/{process}/task")) * (os.stat(f"/proc/{process}").st_uid == uid)
+    return count
 
 
 def watch(child):
@@ -373,36 +418,41 @@ def watch(child):
             os._exit(0)
 
 
-def enter(request):
-    """Go into the jail; only a process inside returns.
+def enter(jail, limits, system, fds):
+    """Go into the jail; only a process inside returns, and says how many processes of its user there are.
 
     Raises:
         OSError: This machine refuses something that the jail is made of.
     """
-    uid = FIRST_UID + os.getpid() % UIDS
-    if request["jail"] != "bwrap":
+    uid, is_root = FIRST_UID + os.getpid() % UIDS, os.getuid() == 0
+    if jail != "bwrap":
         kernel("prctl", SUBREAPER, 1, 0, 0, 0)
-        if request["jail"] == "namespaces":
+        if jail == "namespaces":
             new_namespaces()
         if child := os.fork():
-            for fd in request["fds"]:
+            for fd in fds:
                 os.close(fd)
             watch(child)
         kernel("prctl", DIE_WITH_PARENT, signal.SIGKILL, 0, 0, 0)
     with open("/proc/self/oom_score_adj", "w") as file:
         file.write("1000")  # if memory runs out all the same, this goes first
-    if request["jail"] == "namespaces":
-        new_root(**request["system"], size_mib=request["limits"]["file_mib"])
-    set_limits(request["limits"])
+    beside = (
+        threads_of(os.getuid()) + 1 if jail in IN_SIGHT and not is_root else 3
+    )  # bwrap's, the check's, the program's
+    if jail == "namespaces":
+        new_root(**system, size_mib=limits["file_mib"])
+    set_limits(limits)
     give_up_rights(uid)
-    refuse_system_calls()
+    if jail == "landlock":
+        restrict_files(**system)
     open(os.__file__).close()  # an interpreter in root's own folders imports nothing for a user without rights
+    return beside
 
 
 def main():
     """Enter the jail, start the program, run the check, and write the verdict with the word that proves whose it is."""
     request = json.load(sys.stdin)
-    verdict_fd, check_fd = request["fds"]
+    program, (verdict_fd, check_fd) = request.pop("program"), request["fds"]
 
     def verdict(passed, why):
         with os.fdopen(verdict_fd, "w") as file:
@@ -410,23 +460,25 @@ def main():
         os._exit(0)
 
     try:
-        enter(request)
+        beside = enter(**request)
+        (theirs, answers), (questions, mine) = os.pipe(), os.pipe()
+        if is_guest := os.fork() == 0:
+            for fd in (verdict_fd, check_fd, theirs, mine):
+                os.close(fd)
+        shut(request["jail"], beside, request["limits"])
     except OSError as error:
         secret = json.loads(os.pread(check_fd, os.fstat(check_fd).st_size, 0))
-        verdict(None, str(error))
+        return verdict(None, str(error))
     sys.set_int_max_str_digits(0)
-    (theirs, answers), (questions, mine) = os.pipe(), os.pipe()
-    if os.fork() == 0:
-        for fd in (verdict_fd, check_fd, theirs, mine):
-            os.close(fd)
-        run_guest(questions, answers, request["program"])
+    if is_guest:
+        run_guest(questions, answers, program)
     for fd in (answers, questions):
         os.close(fd)
     with os.fdopen(check_fd) as file:
         secret = json.load(file)
     peer = Peer(theirs, mine, {"call": call}, lambda why: verdict(False, why))
     why = run_check(peer, secret["check"])
-    verdict(why is None, why)
+    return verdict(why is None, why)
 
 
 if __name__ == "__main__":

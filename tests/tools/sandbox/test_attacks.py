@@ -16,13 +16,11 @@ from ftagent.tools.sandbox.checked import DEFAULT_LIMITS, Limits, Outcome, Sandb
 
 from .attacks import FORGERIES, GREED, Attack, done
 
+THREADS = next(attack.program for attack in GREED if "threads" in attack.name)
 SHORT = Limits(seconds=2)
-JAILS = ("namespaces", "weak")
+JAILS = ("namespaces", "landlock", "weak")
 CASES = [
-    pytest.param(attack, jail, id=f"{attack.name} ({jail})")
-    for attack in (*FORGERIES, *GREED)
-    for jail in JAILS
-    if jail == "namespaces" or attack.without_namespaces
+    pytest.param(attack, jail, id=f"{attack.name} ({jail})") for attack in (*FORGERIES, *GREED) for jail in attack.jails
 ]
 
 
@@ -34,13 +32,18 @@ def run(program: str, check: str = "assert attack()", jail: str = "namespaces", 
 
 
 @pytest.fixture(autouse=True)
-def an_interpreter_that_others_may_run(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+def an_interpreter_that_others_may_run(
+    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Iterator[None]:
     """Take the system's interpreter for items without namespaces where root's own lies in root's home."""
     found = Path("/usr/bin/python3")
     hidden = os.getuid() == 0 and Path(checked._python()[0]).is_relative_to(Path.home())
-    if hidden and "weak" in request.node.name and found.exists():
+    if hidden and ("weak" in request.node.name or "landlock" in request.node.name) and found.exists():
         command = (str(found.resolve()), *checked._python()[1:])
         monkeypatch.setattr(checked, "_python", lambda: command)
+        checked._system.cache_clear()
+    yield
+    checked._system.cache_clear()
 
 
 def shows(program: str, jail: str = "namespaces") -> Outcome:
@@ -114,8 +117,8 @@ def test_what_lies_on_this_machine_is_not_there(path: str) -> None:
     found = "os.listdir(path) if os.path.isdir(path) else open(path).read(1)"
     program = done(f"import os\npath = {str(Path(path).expanduser())!r}\nif not ({found}):\n    raise OSError")
     if path == "~":  # the way to the interpreter may lead through it, and shows nothing else
-        program = "import os\ndef attack():\n    return [n for n in os.listdir(%r) if n != '.pyenv'] if os.path.exists(%r) else []"
-        program %= (str(Path.home()), str(Path.home()))
+        home, way = str(Path.home()), Path(checked._python()[0]).relative_to(Path.home()).parts[:1]
+        program = f"import os\ndef attack():\n    return set(os.listdir({home!r})) - {set(way)}"
     shows(program)
 
 
@@ -129,7 +132,8 @@ def test_a_private_file_is_not_read(tmp_path: Path, jail: str) -> None:
     shows(done(f"open({str(token)!r}).read()"), jail)
 
 
-def test_nothing_is_written_outside(tmp_path: Path) -> None:
+@pytest.mark.parametrize("jail", ["namespaces", "landlock"])
+def test_nothing_is_written_outside(tmp_path: Path, jail: str) -> None:
     folders = [tmp_path, Path("/tmp"), Path("/var/tmp"), Path("/dev/shm"), Path.home(), Path("/usr/lib")]
     tmp_path.chmod(0o777)
     name = f"written-{uuid.uuid4()}"
@@ -145,7 +149,7 @@ def attack():
             pass
     return False
 """
-    shows(program)
+    shows(program, jail)
     assert not [folder for folder in folders if (folder / name).exists()]
 
 
@@ -187,7 +191,7 @@ def listener(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[s
         found = found if isinstance(found, tuple) else os.fsdecode(found)
         yield server, f"socket.socket(socket.AddressFamily({int(family)})).connect({found!r})"
     if request.param == "file":
-        os.unlink(str(address))
+        Path(str(address)).unlink()
 
 
 @pytest.mark.parametrize("jail", JAILS)
@@ -215,44 +219,74 @@ def attack():
 
 def test_the_namespaces_hold_without_the_filter(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each wall stands alone: with no filter of system calls, the network is still not there."""
-    text = checked.inside_text().replace("    refuse_system_calls()\n", "")
-    assert text != checked.inside_text()
-    monkeypatch.setattr(checked, "inside_text", lambda: text)
+    without(monkeypatch, "    refuse_system_calls(jail)\n\n")
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         server.listen()
         shows(done(f"import socket\nsocket.create_connection({server.getsockname()!r})"))
 
 
-@pytest.mark.parametrize("limit", ["set_limits(request[\"limits\"])", "give_up_rights(uid)", "refuse_system_calls()"])
-def test_each_part_of_the_jail_is_needed(monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
-    """Without one of its walls some attack succeeds: the attacks can tell."""
-    text = checked.inside_text().replace(f"    {limit}\n", "")
+def without(monkeypatch: pytest.MonkeyPatch, piece: str, instead: str = "") -> None:
+    """Take a piece out of what runs in the jail."""
+    text = checked.inside_text().replace(piece, instead)
     assert text != checked.inside_text()
     monkeypatch.setattr(checked, "inside_text", lambda: text)
-    told = {
-        "set_limits": done("x = bytearray(2**30)"),
-        "give_up_rights": "import os\ndef attack():\n    return os.getuid() == 0 or open('/proc/self/status').read()",
-        "refuse_system_calls": done("import os\nos.memfd_create('x')"),
-    }[limit.partition("(")[0]]
-    if os.getuid() or limit != "give_up_rights(uid)":
-        if "give_up" in limit:
-            pytest.skip("not root: there is no other user to become")
-    assert run(told).passed
 
 
-def test_a_machine_without_namespaces_refuses_loudly_unless_weak_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
-    text = checked.inside_text().replace('kernel("unshare", NEW_NAMESPACES', 'kernel("unshare", 1 << 40 | NEW_NAMESPACES')
-    text = text.replace("def kernel(", "def kernel(function, *rest):\n    if function == 'unshare':\n        raise OSError(1, 'unshare: Operation not permitted')\n    return kernel_(function, *rest)\n\n\ndef kernel_(")
-    monkeypatch.setattr(checked, "inside_text", lambda: text)
+@pytest.mark.parametrize(
+    ("wall", "attack"),
+    [
+        ("    set_limits(limits)\n", done("x = bytearray(2**30)")),
+        ("    refuse_system_calls(jail)\n\n", done("import os\nos.memfd_create('x')")),
+        ("    resource.setrlimit(resource.RLIMIT_NPROC, (most, most))\n", THREADS),
+    ],
+)
+def test_without_one_of_its_walls_an_attack_succeeds(monkeypatch: pytest.MonkeyPatch, wall: str, attack: str) -> None:
+    """The attacks can tell a jail from none."""
+    without(monkeypatch, wall)
+    assert run(attack).passed
+
+
+@pytest.mark.parametrize("jail", ["landlock", "weak"])
+def test_without_namespaces_landlock_alone_hides_files(tmp_path: Path, jail: str) -> None:
+    (tmp_path / "file").write_text("for everybody")
+    for folder in (tmp_path, *tmp_path.parents[:-2]):
+        folder.chmod(0o755)
+    assert run(done(f"open({str(tmp_path / 'file')!r}).read()"), jail=jail).passed == (jail == "weak")
+
+
+REFUSING = """        if jail == "namespaces":
+            raise OSError(1, "unshare: refused")
+"""
+
+
+@pytest.fixture
+def no_namespaces(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A machine that refuses new namespaces, as containers do, and has no bwrap."""
+    without(
+        monkeypatch,
+        "def new_namespaces():\n",
+        "def new_namespaces():\n    raise OSError(1, 'unshare: refused')\n\n\ndef old():\n",
+    )
     monkeypatch.setattr(checked.shutil, "which", lambda name: None)
     _jail.cache_clear()
-    try:
-        with pytest.raises(SandboxUnavailable, match="unshare: Operation not permitted.*weak=True"):
-            checked.run_checked("x = 1", "assert x == 1")
-        assert checked.run_checked("x = 1", "assert x == 1", weak=True).passed
-    finally:
-        _jail.cache_clear()
+    yield
+    _jail.cache_clear()
+
+
+@pytest.mark.usefixtures("no_namespaces")
+def test_landlock_takes_over_where_there_are_no_namespaces() -> None:
+    assert checked.run_checked("x = 1", "assert x == 1").passed
+    assert _jail(False) == "landlock"
+
+
+@pytest.mark.usefixtures("no_namespaces")
+def test_a_machine_without_both_refuses_loudly_unless_weak_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    without(monkeypatch, "    if abi < 3:", "    if True:")
+    with pytest.raises(SandboxUnavailable, match=r"unshare: refused.*no Landlock.*weak=True"):
+        checked.run_checked("x = 1", "assert x == 1")
+    assert checked.run_checked("x = 1", "assert x == 1", weak=True).passed
+    assert _jail(True) == "weak"
 
 
 def test_items_beside_each_other_do_not_meet() -> None:
@@ -261,7 +295,10 @@ def test_items_beside_each_other_do_not_meet() -> None:
     with ThreadPoolExecutor(4) as pool:
         wanted = [n % 3 != 0 for n in range(24)]
         programs = [f"import os\ndef f(x):\n    return x + {int(not right)}" for right in wanted]
-        passed = [outcome.passed for outcome in pool.map(lambda p: run(p, "assert f(1) == 1", limits=DEFAULT_LIMITS), programs)]
+        passed = [
+            outcome.passed
+            for outcome in pool.map(lambda p: run(p, "assert f(1) == 1", limits=DEFAULT_LIMITS), programs)
+        ]
     assert passed == wanted
 
 
@@ -272,5 +309,7 @@ def test_a_fork_bomb_does_not_keep_its_neighbour_from_passing() -> None:
     with ThreadPoolExecutor(2) as pool:
         bombed = pool.submit(run, bomb.program, bomb.check)
         time.sleep(0.3)
-        assert run("import os\ndef attack():\n    return os.waitpid(os.fork() or os._exit(0), 0)", limits=DEFAULT_LIMITS).passed
+        assert run(
+            "import os\ndef attack():\n    return os.waitpid(os.fork() or os._exit(0), 0)", limits=DEFAULT_LIMITS
+        ).passed
         assert not bombed.result().passed
