@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import ast
 import inspect
 
+from ..emitting import definitions
 from . import checked
 
 IMPORTS = (
@@ -22,19 +22,7 @@ def sandbox_source() -> str:
     inside = checked.inside_text()
     if "'''" in inside:
         raise ValueError("the text of the jail cannot stand in a raw string: it has three single quotes in a row")
-    lines = inspect.getsource(checked).splitlines()
-    nodes = [node for node in ast.parse("\n".join(lines)).body if not isinstance(node, ast.Import | ast.ImportFrom)]
-    parts = [_source(lines, nodes, index) for index in range(1, len(nodes)) if _name(nodes[index]) != "inside_text"]
     jail = f"# What runs in the jail, in an interpreter of its own.\nINSIDE = r'''{inside}'''"
-    return "\n\n\n".join([jail, "def inside_text() -> str:\n    return INSIDE", *parts])
-
-
-def _name(node: ast.stmt) -> str:
-    return node.name if isinstance(node, ast.FunctionDef | ast.ClassDef) else ""
-
-
-def _source(lines: list[str], nodes: list[ast.stmt], index: int) -> str:
-    node = nodes[index]
-    decorators = node.decorator_list if isinstance(node, ast.FunctionDef | ast.ClassDef) else []
-    first = min([node.lineno, *(decorator.lineno for decorator in decorators)])
-    return "\n".join(lines[first - 1 : node.end_lineno])
+    reader = "def inside_text() -> str:\n    return INSIDE"
+    sources = dict(definitions(inspect.getsource(checked))) | {"inside_text": reader}
+    return "\n\n\n".join([jail, *sources.values()])
