@@ -26,6 +26,7 @@ from .formats import (
 )
 from .json_lines import JsonLines
 from .lines import csv_rows, decoded, json_items, lines_of, too_large
+from .messages import MAGIC, refuse_large_batches
 from .pages import refuse_large_pages
 from .sizes import written_bytes
 
@@ -150,7 +151,9 @@ def _arrow(file: str) -> Iterator[Any]:
     import pyarrow as pa
 
     with _open(file) as stream:
-        is_file = stream.read(6) == b"ARROW1"
+        if not is_remote(file):  # there every message would cost a request
+            refuse_large_batches(file, stream)
+        is_file = stream.read(len(MAGIC)) == MAGIC
         stream.seek(0)
         if is_file:
             reader = pa.ipc.open_file(stream)

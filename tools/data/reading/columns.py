@@ -21,6 +21,7 @@ from .formats import (
     size_of,
 )
 from .lines import too_large
+from .messages import refuse_large_batches
 from .pages import refuse_large_pages
 from .sample import (
     PLACES,
@@ -279,6 +280,8 @@ def read_arrow(files: Sequence[str], total: int | None) -> Read:
     number, is_whole = 0, len(looked_at) == len(files)
     for file in looked_at:
         with open_raw(file) as stream:
+            if not is_remote(file):  # there every message would cost a request
+                refuse_large_batches(file, stream)
             reader = _arrow(file, stream)
             schema = schema or reader.schema
             _refuse_odd_columns(file, len(reader.schema.names), reader.schema.names)
@@ -319,7 +322,7 @@ def _thinned(pieces: list[Piece], rows: int) -> list[Piece]:
         for file, first, batch in pieces:
             _refuse_large_rows(file, first, batch)
         return pieces
-    every = -(-rows // max(1, min(SCANNED_ROWS, SAMPLE_BYTES * rows // size)))
+    every = -(-rows // max(2, min(SCANNED_ROWS, SAMPLE_BYTES * rows // size)))
     kept = [
         (file, first + place, batch.slice(place, 1))
         for file, first, batch in pieces
