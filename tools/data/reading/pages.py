@@ -38,7 +38,6 @@ def refuse_large_pages(file: str, stream: Any, index: int, group: Any) -> None:
 
     Raises:
         InputError: Its pages are too large.
-        ValueError: A header is damaged.
     """
     if is_remote(file) and group.total_byte_size <= MAX_PAGES_BYTES:
         return
@@ -54,7 +53,18 @@ def refuse_large_pages(file: str, stream: Any, index: int, group: Any) -> None:
 
 
 def _held(stream: Any, column: Any) -> int:
-    """Return the bytes that are held while the pages of a column are read one after the other."""
+    """Return the bytes that are held while the pages of a column are read one after the other.
+
+    Where a header makes no sense, that is for the reader to say: the column counts as one page, as large as the footer
+    calls it.
+    """
+    try:
+        return _largest(stream, column)
+    except ValueError:
+        return column.total_compressed_size + column.total_uncompressed_size
+
+
+def _largest(stream: Any, column: Any) -> int:
     start = column.data_page_offset
     if column.has_dictionary_page and 0 < column.dictionary_page_offset < start:
         start = column.dictionary_page_offset

