@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import signal
+import threading
+from contextlib import suppress
 from pathlib import Path
 
 from .server import LoopbackHub
@@ -18,7 +20,9 @@ def main() -> None:
     with LoopbackHub(given.folder, port=given.port) as hub:
         for name, value in hub.environment(hub.tokens.write).items():
             print(f"export {name}={value}", flush=True)
-        signal.sigwait({signal.SIGINT, signal.SIGTERM})
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        with suppress(KeyboardInterrupt):
+            threading.Event().wait()
 
 
 if __name__ == "__main__":
