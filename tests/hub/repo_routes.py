@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from collections import Counter
 from typing import Any
 
 import yaml
@@ -214,20 +216,20 @@ def _config(store: Store, commit: Commit) -> dict[str, Any]:
 
 
 def _weights(store: Store, commit: Commit) -> dict[str, int]:
-    """Count the parameters by data type, from the headers of the safetensors files."""
-    counts: dict[str, int] = {}
+    """Count the parameters by data type, from the headers of the safetensors files; none where one has no header."""
+    counts: Counter[str] = Counter()
     for entry in commit.entries.values():
         if not entry.path.endswith(SAFETENSORS):
             continue
         with store.file(entry).open("rb") as file:
-            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+            try:
+                header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+            except ValueError:
+                return {}
         for name, tensor in header.items():
             if name != "__metadata__":
-                size = 1
-                for dimension in tensor["shape"]:
-                    size *= dimension
-                counts[tensor["dtype"]] = counts.get(tensor["dtype"], 0) + size
-    return counts
+                counts[tensor["dtype"]] += math.prod(tensor["shape"])
+    return dict(counts)
 
 
 async def look_again(call: Call) -> Response:
