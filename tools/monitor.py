@@ -185,15 +185,18 @@ class Watch:
         self._logged: list[Point] = []
         self._drawn: list[Point] = []
         self._told_at = self._drawn_at = -math.inf
+        self._is_collected = False
 
     def look(self) -> JobReport:
         """Look once: gather, judge, tell, and report; a job that an error rule finds is ended here."""
         state = self.backend.status(self.run, self.job)
+        self._collect(state)
         news = self._gather()
         findings = self._judge(state)
         hopeless = state.stage not in TERMINAL_STAGES and any(rule.level == "error" for rule in findings)
         if hopeless or state.stage == "failed":  # a script may outlive the supervisor whose death made it a failure
             state = self.backend.cancel(self.run, self.job)
+            self._collect(state)
         report = self._report(state, findings)
         if news or time.monotonic() - self._told_at > HEARTBEAT_S:
             self._tell(report)
@@ -207,6 +210,12 @@ class Watch:
             return
         draw_loss(self.run.folder / CURVE, self.points, experiment_name(self.run.spec))
         self._drawn_at, self._drawn = time.monotonic(), self.points
+
+    def _collect(self, state: JobState) -> None:
+        """Bring home what the job left, once it has ended."""
+        if state.stage in TERMINAL_STAGES and not self._is_collected:
+            self.backend.collect(self.run, self.job, state)
+            self._is_collected = True
 
     def _gather(self) -> bool:
         """Take in what was logged since the last look; tell whether there was anything."""
@@ -283,7 +292,7 @@ class Watch:
                 health, reason = _why_it_failed(state, self.backend.log_tail(self.run, self.job, TAIL_LINES))
                 return "failed", health, reason
             case _:
-                return state.stage, "healthy", f"it has been {state.stage} for {state.seconds:.0f} s"
+                return state.stage, "healthy", state.reason or f"it has been {state.stage} for {state.seconds:.0f} s"
 
     def _tell(self, report: JobReport) -> None:
         self._told_at = time.monotonic()

@@ -169,6 +169,8 @@ class Watch(TrainerCallback):
     def on_train_begin(self, args, state, control, **kwargs):
         self.started = time.monotonic()
         self.first_step = state.global_step
+        if self.first_step and is_first:
+            print(f"goes on from step {self.first_step}")  # what is logged from here on carries no step of its own
         self.tokens_before = state.num_input_tokens_seen
 
     def on_step_end(self, args, state, control, **kwargs):
