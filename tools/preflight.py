@@ -15,17 +15,10 @@ from .gates import require
 from .metrics import LOSS, read_trackio
 from .run import Run, experiment_name
 from .script import script_is_unchanged
+from .wording import SECRETS
 from .worker import run_worker
 
 TIMEOUT_S = 300.0
-
-# What tokens of the services look like whose libraries a training script may use.
-SECRETS = {
-    "Hugging Face token": r"\bhf_[A-Za-z0-9]{20,}",
-    "API key": r"\bsk-[A-Za-z0-9_-]{20,}",
-    "GitHub token": r"\b(ghp|gho|ghs|github_pat)_[A-Za-z0-9_]{20,}",
-    "AWS key": r"\bAKIA[A-Z0-9]{16}\b",
-}
 
 # What later steps and the report read in `result.json`.
 RESULT = (
