@@ -17,14 +17,7 @@ from .models import weight_files
 from .rendering import pins_of
 from .run import Run
 from .script import promised_constants, script_is_unchanged
-
-# What tokens of the services look like whose libraries a training script may use.
-SECRETS = {
-    "Hugging Face token": r"\bhf_[A-Za-z0-9]{20,}",
-    "API key": r"\bsk-[A-Za-z0-9_-]{20,}",
-    "GitHub token": r"\b(ghp|gho|ghs|github_pat)_[A-Za-z0-9_]{20,}",
-    "AWS key": r"\bAKIA[A-Z0-9]{16}\b",
-}
+from .wording import SECRETS
 
 
 def check_script(run: Run) -> list[Check]:

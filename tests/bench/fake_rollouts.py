@@ -56,7 +56,9 @@ class Rewarded(Generated):
         return found
 
     def _asked(self: Any, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
-        rows, mask = (torch.cat([inputs[f"prompt_{kind}"], inputs[f"completion_{kind}"]], 1) for kind in ("ids", "mask"))
+        rows, mask = (
+            torch.cat([inputs[f"prompt_{kind}"], inputs[f"completion_{kind}"]], 1) for kind in ("ids", "mask")
+        )
         answer = inputs["completion_ids"].size(1)
         with torch.no_grad():
             found, *_ = self._get_per_token_logps_and_entropies(model, rows, mask, answer, batch_size=len(rows))
