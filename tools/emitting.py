@@ -29,7 +29,7 @@ def closure(names: Iterable[str], sources: Mapping[str, str]) -> str:
 
 
 def definitions(text: str) -> Iterator[tuple[str, str]]:
-    """Yield the functions, classes and plain constants of a module, with their decorators and the comment above them."""
+    """Yield the functions, classes and plain constants of a module, with decorators and the comment above them."""
     lines = text.splitlines()
     for node in ast.parse(text).body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
