@@ -22,6 +22,7 @@ from .data.shaping.shapes import SELECT_COLUMNS, Refusal, recognise
 from .errors import InputError, ToolError
 from .facts import GENERATING_METHODS, DatasetReport, Holdout, Lengths, Missing, Problem, Spec
 from .gates import require
+from .rewards.settled import rewards_for
 from .run import Run
 from .wording import one_line
 from .worker import Worker
@@ -106,9 +107,15 @@ def validate_dataset(
     kept = rows.kept(map(int, proof.left_out), scanned)
     report = _report(source, spec, rows, kept, proof, stated)
     found = (*data_problems(ref, kept, scanned), *problems, *token_problems(proof, report, exact=rows.exact))
+    rewards = rewards_for(spec, report.trainer_columns, list(rows.train.mapped.values()), run.settings.workdir)
+    if isinstance(rewards, Missing):
+        detail = f"{rewards.missing}; {rewards.nearest}"
+        found, rewards = (*found, Problem(kind="no reward", count=report.rows, detail=detail)), ()
     duplicates = scanned.duplicates if scanned else report.duplicates
     seconds = round(time.monotonic() - began, 2)
-    return report.model_copy(update={"problems": found, "duplicates": duplicates, "seconds": seconds})
+    return report.model_copy(
+        update={"problems": found, "rewards": rewards, "duplicates": duplicates, "seconds": seconds}
+    )
 
 
 def _planned(spec: Spec | None) -> tuple[Spec, str]:

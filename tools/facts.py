@@ -35,6 +35,8 @@ Rung = Literal[
 
 GENERATING_METHODS: frozenset[Method] = frozenset({"grpo", "rloo", "distillation"})
 """Methods that learn from what the model itself generates; their data has prompts only."""
+REWARDED_METHODS: frozenset[Method] = frozenset({"grpo", "rloo"})
+"""Of those, the ones that answer each prompt several times and learn from rewards for the answers."""
 TERMINAL_STAGES: frozenset[Stage] = frozenset({"completed", "failed", "cancelled", "timed_out"})
 
 
@@ -182,6 +184,20 @@ class Holdout(Fact):
     reason: str
 
 
+class Reward(Fact):
+    """What tells good completions from bad ones."""
+
+    name: str
+    """A name in `tools/rewards/table.py`, or that of a person's own function."""
+    reason: str
+    options: dict[str, Any] = {}
+    """Keyword arguments, such as the column with the reference."""
+    own: str | None = None
+    """`FILE.py:FUNCTION` of a person's own."""
+    sha256: str | None = None
+    """Of that file."""
+
+
 class DatasetReport(Fact):
     """The verdict on a dataset for one method, from TRL's own preparation of real rows."""
 
@@ -218,6 +234,8 @@ class DatasetReport(Fact):
     benchmarks: tuple[str, ...] = ()
     """The benchmarks that the rows were held against."""
     problems: tuple[Problem, ...] = ()
+    rewards: tuple[Reward, ...] = ()
+    """What GRPO and RLOO learn from; empty where the rows say nothing about what is right."""
     choices: dict[str, str] = {}
     """What was chosen for the person (subset, split), and by which rule."""
     holdout: Holdout | None = None

@@ -56,7 +56,7 @@ def _no_secret(name: str, text: str) -> Check:
 def _pinned(text: str, tree: ast.Module) -> Check:
     """Hold the imports against the header, and the header against what is installed here, where it is proven."""
     pins = dict(pin.split("==") for pin in pins_of(text))
-    known = {_normal(name) for name in pins}
+    known = {_normal(name.partition("[")[0]) for name in pins}
     distributions = packages_distributions()
     for module in sorted(set(_imported(tree))):
         owners = distributions.get(module, [module])
@@ -85,7 +85,7 @@ def _normal(name: str) -> str:
 
 def _installed(name: str) -> str | None:
     try:
-        return version(name).partition("+")[0]
+        return version(name.partition("[")[0]).partition("+")[0]
     except PackageNotFoundError:
         return None
 

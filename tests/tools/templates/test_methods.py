@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
 import pytest
-from ftagent.tools.facts import Method
+from ftagent.tools.facts import REWARDED_METHODS, Method, Reward
 from ftagent.tools.script import write_script
 
 from ..methods import METHODS, run_of
@@ -16,8 +17,20 @@ FAST = {"learning_rate": 3e-3}
 """A tiny model learns nothing at the rates that suit a large one."""
 
 
+# A person's own reward: what share of an answer is letters. A model of random weights begins near a fifth.
+LETTERS = """
+def letters(completions, **columns):
+    texts = [turns[-1]["content"] for turns in completions]
+    return [sum(letter.isascii() and letter.isalpha() for letter in text) / max(1, len(text)) for text in texts]
+"""
+
+
 def written(method: Method, home: Path, **hardware: object) -> Job:
-    run = run_of(method, home, overrides=FAST, hardware={"epochs": 2.0, **hardware})
+    (home / "rewards.py").write_text(LETTERS, encoding="utf-8")
+    digest = hashlib.sha256(LETTERS.encode()).hexdigest()
+    reward = Reward(name="letters", reason="as stated", own="rewards.py:letters", sha256=digest)
+    data = {"rewards": (reward,)} if method in REWARDED_METHODS else {}
+    run = run_of(method, home, overrides=FAST, hardware={"epochs": 2.0, **hardware}, dataset=data)
     return Job(run=run.record(write_script(run)))
 
 
