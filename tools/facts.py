@@ -193,7 +193,7 @@ class Reward(Fact):
     options: dict[str, Any] = {}
     """Keyword arguments, such as the column with the reference."""
     own: str | None = None
-    """`FILE.py:FUNCTION` of a person's own."""
+    """`FILE.py:FUNCTION` of a person's own, absolute."""
     sha256: str | None = None
     """Of that file."""
 

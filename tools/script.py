@@ -45,7 +45,7 @@ def write_script(run: Run, *, overrides: dict[str, Any] | None = None) -> Script
     extra = (BITSANDBYTES,) if constants["ADAPTER"] == "qlora" else ()
     functions = emitted_functions(run.dataset)
     if run.spec.method in REWARDED_METHODS:
-        rewards = emitted_for(run.dataset, run.settings.workdir)
+        rewards = emitted_for(run.dataset)
         functions = "\n\n\n".join(("\n".join(rewards.imports), rewards.source, functions))
         extra += rewards.packages
     text = render(template_of(run.spec.method), constants, functions, extra)
