@@ -13,7 +13,7 @@ from ..data.shaping.shapes import Refusal, mostly, named
 from ..data.shaping.turns import ANSWERS
 from ..errors import InputError
 from ..wording import one_line
-from .answers import check_of, final_answer, completion_text
+from .answers import check_of, completion_text, final_answer
 from .own import own_reward
 from .table import REWARDS, RewardChoice
 
@@ -74,7 +74,7 @@ def _tests(columns: Sequence[str], rows: Sequence[Row]) -> RewardChoice | None:
     return None
 
 
-def _is_tested(name: str, row: Row) -> bool:
+def _is_tested(name: str, row: Any) -> bool:
     return check_of(row[name], row.get(ENTRY_POINT)) is not None
 
 

@@ -13,7 +13,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 from ..sandbox.checked import Limits, run_checked
-from .answers import SENTENCE_END, answer_in, check_of, code_in, final_answer, plain, completion_text
+from .answers import SENTENCE_END, answer_in, check_of, code_in, completion_text, final_answer, plain
 
 # Thinking, which the chat template may have opened already, and then an answer in its tags.
 THINK_THEN_ANSWER = r"(?:<think>)?(?:(?!</?think>).)*</think>\s*<answer>(?:(?!</?answer>).)+</answer>"

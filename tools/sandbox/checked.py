@@ -13,10 +13,10 @@ system calls. Whatever happens, nothing of an item outlives it. Four jails, the 
     weak          the same without Landlock, and only with `weak=True`; otherwise `SandboxUnavailable` is raised
 
 Not covered: holes in the kernel; memory beyond `processes` times `memory_mib`; CPU time beyond `processes` times
-`seconds`; what timing gives away. With `landlock`, besides: an item may live on if this process is killed outright.
-With `weak`, besides: every file that the item's user can read is read, folders that anybody may write to are written
-to, and disks filled while it runs; where this process is not root's, that user is its own, so that tokens, the memory
-of this process and the verdict itself are within reach.
+`seconds`; what timing gives away. With `landlock`, besides: an item can tell which files exist. With `weak`, besides:
+every file that the item's user can read is read, folders that anybody may write to are written to, and disks filled
+while it runs; where this process is not root's, that user is its own, so that tokens, the memory of this process and
+the verdict itself are within reach.
 
 A check sees what a function returns as plain values: numbers, text, lists, tuples, sets, dicts, Decimal and Fraction.
 Other objects can be called, read and walked over, but equal nothing; what a function does to its arguments is not seen.
@@ -188,7 +188,7 @@ def _listen(verdict: BinaryIO, output: BinaryIO, limits: Limits, deadline: float
             if not chunk:
                 poller.unregister(fd)
                 is_over |= fd == verdict.fileno()
-        if len(printed) > most:
+        if max(len(printed), len(said)) > most:
             return b"", bytes(printed[:most]), f"it printed more than {limits.output_kib} KiB"
     return bytes(said), bytes(printed), "" if is_over else f"it took longer than {limits.seconds:g} s"
 
