@@ -181,7 +181,7 @@ def _listen(verdict: BinaryIO, output: BinaryIO, limits: Limits, deadline: float
     for file in (verdict, output):
         poller.register(file, select.POLLIN)
     is_over = False
-    while ready := poller.poll(0 if is_over else max(0, deadline - time.monotonic()) * 1000):
+    while (left_s := deadline - time.monotonic()) > 0 and (ready := poller.poll(0 if is_over else left_s * 1000)):
         for fd, _ in ready:
             chunk = os.read(fd, 1 << 16)
             (said if fd == verdict.fileno() else printed).extend(chunk)
@@ -237,11 +237,15 @@ class System(TypedDict):
 
 @cache
 def _system() -> System:
-    prefix = Path(_python()[0]).parents[1]
-    there = [folder for name in ("/usr", "/bin", "/lib", "/lib64") if (folder := Path(name)).exists()]
-    folders = [str(folder) for folder in there if not folder.is_symlink()]
-    folders += [str(prefix)] * (not any(prefix.is_relative_to(folder) for folder in folders))
-    return {"folders": folders, "links": {str(link): str(link.readlink()) for link in there if link.is_symlink()}}
+    executable = Path(_python()[0])
+    own = [executable.parent, *(executable.parents[1] / name for name in ("lib", "lib64"))]
+    there = [folder for folder in (*map(Path, ("/usr", "/bin", "/lib", "/lib64")), *own) if folder.exists()]
+    folders = [folder for folder in there if not folder.is_symlink()]
+    inner = {folder for folder in folders for other in folders if folder != other and folder.is_relative_to(other)}
+    return {
+        "folders": list(dict.fromkeys(str(folder) for folder in folders if folder not in inner)),
+        "links": {str(link): str(link.readlink()) for link in there if link.is_symlink() and link not in own},
+    }
 
 
 def _bwrap(limits: Limits) -> tuple[str, ...]:

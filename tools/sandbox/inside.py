@@ -444,26 +444,25 @@ def enter(jail, limits, system, fds):
     Raises:
         OSError: This machine refuses something that the jail is made of.
     """
-    uid, is_root = FIRST_UID + os.getpid() % UIDS, os.getuid() == 0
+    uid, beside = FIRST_UID + os.getpid() % UIDS, 3  # bwrap's process, the check's and the program's
     if jail != "bwrap":
-        kernel("prctl", DIE_WITH_PARENT, signal.SIGTERM, 0, 0, 0)
-        kernel("prctl", SUBREAPER, 1, 0, 0, 0)
         if jail == "namespaces":
             new_namespaces()
+        kernel("prctl", DIE_WITH_PARENT, signal.SIGTERM, 0, 0, 0)  # a change of rights would undo it
+        kernel("prctl", SUBREAPER, 1, 0, 0, 0)
         if child := os.fork():
             for fd in fds:
                 os.close(fd)
             watch(child)
-        kernel("prctl", DIE_WITH_PARENT, signal.SIGKILL, 0, 0, 0)
     with open("/proc/self/oom_score_adj", "w") as file:
         file.write("1000")  # if memory runs out all the same, this goes first
-    beside = (
-        threads_of(os.getuid()) + 1 if jail in IN_SIGHT and not is_root else 3
-    )  # bwrap's, the check's, the program's
+    if jail in IN_SIGHT and os.getuid():
+        beside = threads_of(os.getuid()) + 1
     if jail == "namespaces":
         new_root(**system, size_mib=limits["file_mib"])
     set_limits(limits)
     give_up_rights(uid)
+    kernel("prctl", DIE_WITH_PARENT, signal.SIGKILL, 0, 0, 0)
     if jail == "landlock":
         restrict_files(**system)
     open(os.__file__).close()  # an interpreter in root's own folders imports nothing for a user without rights
