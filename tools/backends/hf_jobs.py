@@ -14,14 +14,14 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from ..errors import FtagentError, ToolError, UserError
-from ..facts import TERMINAL_STAGES, Alert, HardwareChoice, Job, JobIntent, Stage
+from ..errors import FtagentError, InputError, ToolError
+from ..facts import TERMINAL_STAGES, Alert, HardwareChoice, Job, JobIntent, Spec, Stage
 from ..metrics import Point, points_in
 from ..run import Run
 from . import JobState, logging_steps
 from .hf_client import NOT_DONE, PAUSES_S, explained, http_error, hub, is_transient, patiently, status_of, told_pause_s
 from .hf_logs import LogLine, LogMirror, read_lines, replay
-from .hf_results import fetch_results, prepare_repository, repository_of
+from .hf_results import fetch_results, owner_of, prepare_repository, repository_of
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi, JobInfo
@@ -68,7 +68,8 @@ class HfJobsBackend:
             UserError: The Hub refuses: no token, no credits, no permission, or what the job needs lies here only.
             ToolError: The job could not be started; whether it was, where nobody knows, is found out by calling again.
         """
-        _refuse_local_inputs(run)
+        assert run.spec is not None
+        refuse_local_inputs(run.spec)
         script = _script(run)
         request, api = _request(run, intent, script), hub()
         if job := self.find(run, intent):
@@ -173,17 +174,13 @@ class HfJobsBackend:
 
 
 def namespace_of(run: Run) -> str:
-    """Return who owns the run's jobs: whoever owns the repository that its script pushes to, else as the settings say.
+    """Return who owns the run's jobs: whoever owns the repository that its script pushes to.
 
     Raises:
         UserError: The Hub does not say who we are.
     """
-    if run.script is not None and (repo_id := repository_of(_script(run))):
-        return repo_id.split("/")[0]
-    if run.settings.namespace:
-        return run.settings.namespace
-    api = hub()
-    return patiently(lambda: api.whoami(cache=True)["name"], "tell who you are")
+    repo_id = repository_of(_script(run)) if run.script else None
+    return repo_id.split("/")[0] if repo_id else owner_of(run)
 
 
 def _script(run: Run) -> str:
@@ -191,15 +188,18 @@ def _script(run: Run) -> str:
     return (run.folder / run.script.path).read_text(encoding="utf-8")
 
 
-def _refuse_local_inputs(run: Run) -> None:
-    """Refuse what the job could not read where it runs."""
-    spec = run.spec
-    assert spec is not None
-    for what, ref in (("model", spec.model_ref), ("dataset", spec.dataset_ref)):
+def refuse_local_inputs(spec: Spec) -> None:
+    """Refuse what a job could not read where it runs.
+
+    Raises:
+        InputError: The model, the teacher or the dataset lies on this machine only.
+    """
+    for what, ref in (("model", spec.model_ref), ("teacher", spec.teacher_ref), ("dataset", spec.dataset_ref)):
         if ref is not None and ref.source in ("file", "folder", "package"):
-            raise UserError(
+            kind = "dataset" if what == "dataset" else "model"
+            raise InputError(
                 f"the {what} `{ref.id}` lies on this machine, and a job on the Hub cannot read it.",
-                hint=f"push it to a (private) {what} repository and name that, or use --backend local",
+                hint=f"push it to a (private) {kind} repository and name that, or use --backend local",
             )
 
 
