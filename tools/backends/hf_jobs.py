@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import FtagentError, InputError, ToolError
 from ..facts import TERMINAL_STAGES, Alert, HardwareChoice, Job, JobIntent, Spec, Stage
-from ..metrics import Point, points_in
+from ..metrics import OF_METRICS, Point, points_in
 from ..run import Run
 from . import JobState, logging_steps
 from .hf_client import NOT_DONE, PAUSES_S, explained, http_error, hub, is_transient, patiently, status_of, told_pause_s
@@ -140,7 +140,8 @@ class HfJobsBackend:
 
     def metrics(self, run: Run, job: Job) -> list[Point]:
         """Return what this attempt's log says of the training; the log is mirrored here from the first call on."""
-        return points_in(((line.time, line.text) for line in self._lines(run, job)), logging_steps=logging_steps(run))
+        lines = (line for line in self._lines(run, job) if line.text.startswith(OF_METRICS))
+        return points_in(((line.time, line.text) for line in lines), logging_steps=logging_steps(run))
 
     def _lines(self, run: Run, job: Job) -> list[LogLine]:
         last = self._last.get(job.id)

@@ -5,15 +5,19 @@ import random
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 
 import pytest
-from ftagent.tools.backends import JobState, backend_of
+from ftagent.tools.backends import JobState, backend_of, hf_jobs
 from ftagent.tools.backends.hf_jobs import HfJobsBackend
+from ftagent.tools.backends.hf_logs import read_lines
 from ftagent.tools.errors import ToolError, UserError
 from ftagent.tools.facts import TERMINAL_STAGES, DatasetRef, Job, Parameter, Stage
 from ftagent.tools.jobs import cancel_job, submit_job
+from ftagent.tools.metrics import read_metrics
 from ftagent.tools.monitor import monitor_job
 from ftagent.tools.run import Run, open_run, refold
+from huggingface_hub import JobInfo
 
 from ...hub import LoopbackHub
 from ...hub.faults import Action, Before, Cut, Refuse, Slow, Status
@@ -140,6 +144,15 @@ def test_cancelling_ends_it_and_again_changes_nothing(hub: LoopbackHub, remote: 
     assert len(hub.asked("POST", f"/api/jobs/{run.job.id}/cancel")) == 1
 
 
+@pytest.mark.parametrize(("stage", "started", "ours"), [("UPDATING", False, "queued"), ("PAUSED", True, "running")])
+def test_a_stage_that_nobody_knows_yet_is_no_end(stage: str, started: bool, ours: Stage) -> None:
+    started_at = "2026-01-01T00:00:00.000Z" if started else None
+    info = JobInfo(
+        id="1", owner={"id": "1", "name": "a", "type": "user"}, status={"stage": stage}, startedAt=started_at
+    )
+    assert hf_jobs._state(info).stage == ours
+
+
 def test_what_ended_before_it_was_cancelled_stays_as_it_ended(hub: LoopbackHub, remote: Remote) -> None:
     run = remote("raise SystemExit(7)")
     job = start(run)
@@ -207,20 +220,48 @@ from ftagent.tools.run import open_run
 submit_job(open_run(Path({str(run.folder)!r})))
 """
     run.journal.release()
-    process = subprocess.Popen([sys.executable, "-c", code], env={**_environ(), **hub.environment(hub.tokens.jobs)})
-    while not hub.jobs.all:
-        assert process.poll() is None
-        time.sleep(0.02)
-    process.kill()
-    process.wait()
+    killed_when(lambda: hub.jobs.all, code, hub)
     again = open_run(run.folder)
     assert again.job is None
     job = submit_job(again)
     assert [f"tester/{job_id}" for job_id in hub.jobs.all] == [job.id]
 
 
-def _environ() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+def killed_when(condition: Callable[[], object], code: str, hub: LoopbackHub) -> None:
+    """Run code as a process of its own, and kill it as soon as the condition holds."""
+    given = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+    process = subprocess.Popen([sys.executable, "-c", code], env={**given, **hub.environment(hub.tokens.jobs)})
+    while not condition():
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+
+
+def test_whoever_takes_over_after_a_kill_loses_and_repeats_no_line(hub: LoopbackHub, remote: Remote) -> None:
+    script = """
+        import time
+        for step in range(1, 61):
+            print({"loss": f"{3 / step:.3f}"}, flush=True)
+            time.sleep(0.1)
+    """
+    run = remote(script, parameters=EVERY_STEP)
+    run = refold(run.journal).record(submit_job(run))
+    run.journal.release()
+    code = f"""
+from pathlib import Path
+from ftagent.tools.metrics import read_metrics
+from ftagent.tools.monitor import monitor_job
+from ftagent.tools.run import open_run
+monitor_job(open_run(Path({str(run.folder)!r})))
+"""
+    log = run.folder / "train-1.log"
+    killed_when(lambda: log.exists() and len(read_lines(log)) > 5, code, hub)
+    assert 5 < len(read_lines(log)) < 60
+    report = monitor_job(open_run(run.folder))
+    assert report.step == 60
+    assert [line.text for line in read_lines(log)] == [f"{{'loss': '{3 / step:.3f}'}}" for step in range(1, 61)]
+    assert [point.step for point in read_metrics(run.folder / "metrics.jsonl")] == list(range(1, 61))
 
 
 # --- refusals ---------------------------------------------------------------------------------------------------------
