@@ -37,7 +37,7 @@ def layer_passing(shape: Architecture, setup: Setup) -> float:
     In the feed-forward network that is the gradients of its two halves, or, with an adapter under autocast, the product
     of both, and its float32 copy that PEFT makes for the adapter; in eager attention the gradient of the scores.
     """
-    inner = _inner(shape)
+    inner = inner_width(shape)
     if setup.adapted_under_autocast:
         passing = inner * (2 * setup.number + FLOAT32) + 3 * shape.hidden * setup.number
     else:
@@ -48,7 +48,7 @@ def layer_passing(shape: Architecture, setup: Setup) -> float:
     return max(passing, scores - _feed_forward(shape, setup))  # which is differentiated first, and freed
 
 
-def _inner(shape: Architecture) -> float:
+def inner_width(shape: Architecture) -> float:
     """Return the inner width of the feed-forward network, of all experts that a token passes through."""
     return shape.active_experts * shape.expert_width if shape.experts else shape.intermediate
 
@@ -67,8 +67,7 @@ def _norms(shape: Architecture, setup: Setup) -> float:
 
 def _attention(shape: Architecture, setup: Setup) -> float:
     number, query = setup.number, shape.query
-    inputs = len(shape.attention) - 1 if setup.autocast else 1  # autocast casts the input of each linear layer anew
-    kept = inputs * shape.hidden * number + _narrow(shape.attention, setup)
+    kept = _inputs(shape.attention, setup) + _narrow(shape.attention, setup)
     if setup.eager(shape):
         # queries, keys and values, the input of the output layer, and the scores: in float32, and cast to multiply
         scores = FLOAT32 + (number if number != FLOAT32 else 0) + (number if shape.softcap else 0)
@@ -85,10 +84,9 @@ def _feed_forward(shape: Architecture, setup: Setup) -> float:
     """Return what a network keeps: gate, its activation, up, and their product; the outer two where it has no gate."""
     if shape.experts:
         return _mixture(shape, setup)
-    number, up = setup.number, len(shape.feed_forward) - 1
-    inputs = up if setup.autocast else 1
-    inner = (4 if shape.gated else 2) * shape.intermediate
-    return (inputs * shape.hidden + inner) * number + _narrow(shape.feed_forward, setup)
+    inner = (4 if shape.gated else 2) - (1 if setup.adapted_in_float32 else 0)
+    kept = _inputs(shape.feed_forward, setup) + _narrow(shape.feed_forward, setup)
+    return kept + inner * shape.intermediate * setup.number
 
 
 def _mixture(shape: Architecture, setup: Setup) -> float:
@@ -102,6 +100,18 @@ def _mixture(shape: Architecture, setup: Setup) -> float:
     return router + shape.active_experts * expert * number
 
 
+def _inputs(matrices: tuple[Linear, ...], setup: Setup) -> float:
+    """Return the inputs of linear layers; that of the last one is among what is kept anyway, unless it is cast.
+
+    Autocast casts the input of each layer anew, and PEFT that of each adapter.
+    """
+    *first, last = matrices
+    if setup.adapted_in_float32:
+        return FLOAT32 * sum(matrix.inputs for matrix in (*first, last))
+    return (len(first) if setup.autocast else 1) * first[0].inputs * setup.number
+
+
 def _narrow(matrices: tuple[Linear, ...], setup: Setup) -> float:
     """Return the narrow outputs of the adapters' first halves."""
-    return 0 if setup.adapter == "full" else len(matrices) * setup.rank * setup.number
+    number = FLOAT32 if setup.adapted_in_float32 else setup.number
+    return 0 if setup.adapter == "full" else len(matrices) * setup.rank * number

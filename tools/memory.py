@@ -12,11 +12,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from .activations import layer_copies, layer_kept, layer_passing
+from .activations import inner_width, layer_copies, layer_kept, layer_passing
 from .architecture import Architecture
 from .facts import GENERATING_METHODS, Adapter, MemoryGib
 from .setups import BYTES, Setup
-from .sharding import gathered_bytes
+from .sharding import bucket_bytes, gathered_bytes
 
 GIB = 2**30
 
@@ -62,7 +62,10 @@ def training_memory(shape: Architecture, setup: Setup) -> MemoryGib:
 def _on_one_gpu(always: Items, moment: Items, setup: Setup) -> Items:
     """Return all items at a moment; what GPUs share counts by this one's part."""
     items = {name: always.get(name, 0) + moment.get(name, 0) for name in ITEMS}
-    return items | {name: items[name] / setup.gpus for name in SHARED}
+    if not setup.sharded:
+        return items
+    # a teacher is there as a whole (`prepare_model` in trl/trainer/distillation_trainer.py)
+    return items | {n: items[n] / setup.gpus for n in SHARED if n != "reference" or setup.method != "distillation"}
 
 
 def trained_parameters(shape: Architecture, adapter: Adapter, rank: int) -> int:
@@ -73,19 +76,24 @@ def trained_parameters(shape: Architecture, adapter: Adapter, rank: int) -> int:
 def _always(shape: Architecture, setup: Setup) -> Items:
     """Return what is there from the second step on, whatever is being computed."""
     trained = trained_parameters(shape, setup.adapter, setup.rank)
-    reference = shape.parameters * setup.trained if setup.refers else 0
-    gradients = trained * setup.trained if setup.accumulates else 0
+    reference = shape.parameters * setup.trained if setup.refers else _teacher_weights(shape, setup)
+    gradients = (trained * setup.trained if setup.accumulates else 0) + bucket_bytes(trained, setup)
     # AdamW's first and second moment (Loshchilov & Hutter 2019, arXiv 1711.05101), fused: without temporaries
     return Items(
         weights=_weights(shape, setup), optimizer=2 * trained * setup.trained, reference=reference, gradients=gradients
     )
 
 
+def _teacher_weights(shape: Architecture, setup: Setup) -> float:
+    """Return the bytes of a distillation's teacher, which is held in what is computed in."""
+    return (setup.teacher or shape).parameters * BYTES[setup.precision] if setup.method == "distillation" else 0
+
+
 def _weights(shape: Architecture, setup: Setup) -> float:
     """Return the bytes of all weights: frozen ones in the run's precision or, for QLoRA, in 4 bits.
 
     bitsandbytes quantises the linear layers only: embedding, output head, norms, and experts, which are one tensor for
-    all, keep 16 bits. It unpacks one matrix at a time to multiply with it (`matmul_4bit`).
+    all, keep 16 bits.
     """
     if setup.adapter == "full":
         return shape.parameters * setup.trained
@@ -93,8 +101,15 @@ def _weights(shape: Architecture, setup: Setup) -> float:
     if setup.adapter == "lora":
         return shape.parameters * BYTES[setup.precision] + adapter
     whole = shape.embedding + (shape.layers - shape.dense_layers) * shape.expert_parameters
-    unpacked = max(matrix.inputs * matrix.outputs for matrix in shape.linear)
-    return (shape.parameters - whole) * NF4_BYTES + (whole + unpacked) * 2 + adapter
+    return (shape.parameters - whole) * NF4_BYTES + whole * 2 + adapter
+
+
+def _unpacked(shape: Architecture, setup: Setup) -> float:
+    """Return the matrix that bitsandbytes unpacks to differentiate with it (`MatMul4Bit.backward`), one at a time."""
+    if setup.adapter != "qlora":
+        return 0
+    matrices = shape.attention if shape.experts else shape.linear
+    return max(matrix.inputs * matrix.outputs for matrix in matrices) * setup.number
 
 
 # --- the moments at which memory is highest ---------------------------------------------------------------------------
@@ -104,8 +119,9 @@ def _moments(shape: Architecture, setup: Setup) -> Iterator[Items]:
     """Yield what is there beside: at the start, at the loss and at its gradient, in the last and the first layer."""
     kept = _kept(shape, setup)
     yield Items(gathered=gathered_bytes(shape, setup, "start"))
-    if setup.refers or setup.method in ("dpo", "kto"):
-        yield _reference_forward(shape, setup, kept)
+    if setup.refers or setup.method in ("dpo", "kto", "distillation"):
+        # GRPO and RLOO ask it before they compute what is to be differentiated
+        yield _reference_forward(shape, setup, 0 if setup.method in GENERATING_METHODS - {"distillation"} else kept)
     yield _forward_end(shape, setup, kept)
     yield _head_backward(shape, setup, kept)
     yield _last_layer(shape, setup, kept)
@@ -142,10 +158,11 @@ def _forward_end(shape: Architecture, setup: Setup, kept: float) -> Items:
 
 def _reference_forward(shape: Architecture, setup: Setup, kept: float) -> Items:
     """The second model's forward pass comes while the first one's activations wait for theirs backward."""
+    asked = setup.teacher or shape
     casts = shape.layers * layer_copies(shape, setup) if setup.refers else 0
-    passing = 3 * setup.tokens * shape.hidden * setup.stream
+    passing = setup.tokens * (3 * asked.hidden * setup.stream + 3 * inner_width(asked) * setup.number)
     kept += casts + _final_norm(shape, setup) + passing
-    return Items(activations=kept, logits=_tile(shape, setup), gathered=gathered_bytes(shape, setup, "forward"))
+    return Items(activations=kept, logits=_tile(shape, setup), gathered=gathered_bytes(shape, setup, "reference"))
 
 
 def _head_backward(shape: Architecture, setup: Setup, kept: float) -> Items:
@@ -164,26 +181,27 @@ def _head_backward(shape: Architecture, setup: Setup, kept: float) -> Items:
 
 def _head_gradient(shape: Architecture, setup: Setup) -> float:
     """Return the gradient of the output head; where GPUs share it, it counts by what they gather."""
-    if setup.adapter != "full" or setup.method == "reward" or setup.gpus > 1:
+    if setup.adapter != "full" or setup.method == "reward" or setup.sharded:
         return 0
     return shape.vocabulary * shape.hidden * setup.trained
 
 
 def _last_layer(shape: Architecture, setup: Setup, kept: float) -> Items:
     """The last layer's backward pass: nothing is freed yet, and with checkpointing the layer is there as a whole."""
-    layer = setup.tokens * layer_passing(shape, setup)
+    layer = setup.tokens * layer_passing(shape, setup) + _unpacked(shape, setup)
     if setup.checkpointing:
         layer += setup.tokens * layer_kept(shape, setup) + layer_copies(shape, setup)
     return Items(
         activations=kept + layer + setup.tokens * shape.hidden * setup.stream,
         gradients=_head_gradient(shape, setup),
-        gathered=gathered_bytes(shape, setup, "layer"),
+        gathered=gathered_bytes(shape, setup, "last"),
     )
 
 
 def _first_layer(shape: Architecture, setup: Setup) -> Items:
     """The first layer's backward pass, with the gradients of all others and of the head, but none of the embedding."""
     layer = setup.tokens * (layer_kept(shape, setup) + layer_passing(shape, setup)) + layer_copies(shape, setup)
+    layer += _unpacked(shape, setup)
     gradients = _new_gradients(shape, setup)
     if setup.adapter == "full" and not setup.accumulates:
         head = shape.tied and setup.method != "reward"
@@ -192,18 +210,21 @@ def _first_layer(shape: Architecture, setup: Setup) -> Items:
     return Items(
         activations=layer + 2 * setup.tokens * shape.hidden * setup.stream,
         gradients=gradients,
-        gathered=gathered_bytes(shape, setup, "layer"),
+        gathered=gathered_bytes(shape, setup, "first"),
     )
 
 
 def _embedding(shape: Architecture, setup: Setup) -> Items:
     """The embedding's gradient, beside that of a head which is tied to it, and beside those of former batches."""
-    alone = setup.adapter == "full" and setup.gpus == 1
-    once = shape.vocabulary * shape.hidden * setup.trained if alone else 0
+    full, size = setup.adapter == "full", shape.vocabulary * shape.hidden * setup.trained
+    if setup.sharded:  # the whole embedding's gradient is among what is gathered, and its share not there yet
+        shares = _new_gradients(shape, setup) - (size if full and not setup.accumulates else 0)
+        return Items(gradients=shares, gathered=gathered_bytes(shape, setup, "end"))
+    once = size if full else 0
     twice = once if shape.tied and setup.method != "reward" else 0
     again = once if setup.accumulates else 0
     gradients = _new_gradients(shape, setup) + twice + again
-    return Items(gradients=gradients, gathered=gathered_bytes(shape, setup, "end"))
+    return Items(gradients=gradients)
 
 
 def _new_gradients(shape: Architecture, setup: Setup) -> float:
@@ -238,10 +259,22 @@ def _tile(shape: Architecture, setup: Setup) -> float:
     if setup.method == "reward":
         return 0
     tokens, entries = min(setup.tokens * setup.trained_share, TILE_TOKENS), min(shape.vocabulary, TILE_VOCABULARY)
+    if setup.method == "distillation":
+        return _two_tiles(shape, setup, tokens, entries)
     if not setup.on_gpu:
         return tokens * entries * TILE_BYTES_CPU
     weights = entries * shape.hidden * setup.number if setup.stream != setup.number else 0  # cast, tile by tile
     return tokens * (TILE_VOCABULARY + shape.hidden) * setup.number + weights
+
+
+def _two_tiles(shape: Architecture, setup: Setup, tokens: float, entries: int) -> float:
+    """Return what comparing with a teacher holds: a float32 tile of each, the gradient of one, and casts of weights.
+
+    `ChunkedDivergenceFunction` in trl/kernels/chunked_divergence.py.
+    """
+    if not setup.on_gpu:
+        return tokens * entries * TILE_BYTES_CPU * 2
+    return tokens * TILE_VOCABULARY * (2 * 4 + setup.number) + tokens * shape.hidden * setup.number
 
 
 def _overhead(shape: Architecture, setup: Setup, items: Items) -> float:

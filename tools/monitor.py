@@ -42,6 +42,8 @@ TAIL_LINES = 200
 METRICS = "metrics.jsonl"
 CURVE = "loss.png"
 RESULT = "result.json"
+OUT_OF_TIME = 4
+"""The script's exit code when it saved and stopped shortly before its timeout (`tools/templates/base.py`)."""
 WEIGHTS = ("adapter_model.safetensors", "model*.safetensors")
 
 
@@ -284,6 +286,8 @@ class Watch:
                 return "cancelled", "cancelled", state.reason
             case "timed_out":
                 return "timed_out", "timed_out", state.reason
+            case "failed" if state.exit_code == OUT_OF_TIME:
+                return "timed_out", "timed_out", "it saved a checkpoint and stopped, as its time was almost over"
             case "failed":
                 health, reason = _why_it_failed(state, self.backend.log_tail(self.run, self.job, TAIL_LINES))
                 return "failed", health, reason

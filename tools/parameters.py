@@ -8,7 +8,16 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from .errors import ToolError
-from .facts import GENERATING_METHODS, DatasetReport, HardwareChoice, Method, Overrides, Parameter, Spec
+from .facts import (
+    GENERATING_METHODS,
+    REWARDED_METHODS,
+    DatasetReport,
+    HardwareChoice,
+    Method,
+    Overrides,
+    Parameter,
+    Spec,
+)
 from .work import COMPLETION_TOKENS, GENERATIONS
 
 # What `pick_hardware` settled, under the names of TRL and PEFT: memory, time and cost hang on it.
@@ -26,9 +35,6 @@ SETTABLE = (
     *("learning_rate", "lr_scheduler_type", "warmup_ratio", "weight_decay", "r", "lora_alpha", "packing", "seed"),
     *("beta", "temperature"),
 )
-
-ANSWERING_OFTEN: frozenset[Method] = frozenset({"grpo", "rloo"})
-"""Methods that answer each prompt several times; each answer is a row of a step."""
 
 SHORT_RUN_STEPS, SHORT_RUN_RATE = 100, 3e-4
 """Up to here LoRA's best learning rate was about 15 times the full one, later 10 times ("LoRA Without Regret")."""
@@ -154,7 +160,7 @@ def _steps(method: Method, dataset: DatasetReport, settled: dict[str, Any], rows
     if settled.get("max_steps", -1) > 0:
         return settled["max_steps"]
     rows = dataset.rows - (dataset.holdout.rows if dataset.holdout else 0)
-    if method in ANSWERING_OFTEN:
+    if method in REWARDED_METHODS:
         rows *= settled.get("num_generations", GENERATIONS)
     if settled.get("packing"):
         rows = math.ceil(dataset.train_tokens / settled["max_length"])
@@ -170,7 +176,7 @@ def _of_method(method: Method, dataset: DatasetReport) -> list[Parameter]:
     if method in GENERATING_METHODS:
         rules.append(_default("max_completion_length", COMPLETION_TOKENS, "as TRL"))
         rules.append(_default("temperature", 1.0, "as TRL"))
-    if method in ANSWERING_OFTEN:
+    if method in REWARDED_METHODS:
         rules.append(_default("num_generations", GENERATIONS, "as TRL's GRPO"))
     return rules
 
@@ -193,7 +199,7 @@ def _evaluations(method: Method, hours: float, *, rows: int) -> list[Parameter]:
     """
     times = max(2, min(20, math.ceil(2 * hours)))
     if method in GENERATING_METHODS:
-        fewest, share = 4, 0.07 / (GENERATIONS if method in ANSWERING_OFTEN else 1)
+        fewest, share = 4, 0.07 / (GENERATIONS if method in REWARDED_METHODS else 1)
     else:
         fewest, share = 16, 0.2
     return [

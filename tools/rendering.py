@@ -39,7 +39,7 @@ ONE_LINE = 50
 LINE = 120
 
 _REGION = re.compile(r"^([ ]*)# <([a-z ]+)>\n(.*?)^[ ]*# </\2>\n", re.MULTILINE | re.DOTALL)
-_PIN = re.compile(r'^#     "([\w.-]+)==([\w.]+)",\n', re.MULTILINE)
+_PIN = re.compile(r'^#     "([\w.\[\]-]+)==([\w.]+)",\n', re.MULTILINE)
 
 
 # --- templates --------------------------------------------------------------------------------------------------------
@@ -219,6 +219,6 @@ def _with_pins(script: str, extra: Iterable[str]) -> str:
 def _installed(package: str) -> str | None:
     """Return the installed version, without a local part such as `+cpu` that no index serves."""
     try:
-        return version(package).partition("+")[0]
+        return version(package.partition("[")[0]).partition("+")[0]
     except PackageNotFoundError:
         return None

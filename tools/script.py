@@ -9,11 +9,12 @@ from .backends.hf_results import repository_for
 from .data.shaping.emitted import source_of
 from .data.shaping.shapes import SELECT_COLUMNS
 from .errors import ToolError
-from .facts import DatasetRef, DatasetReport, ModelRef, Parameter, Script, Spec
+from .facts import REWARDED_METHODS, DatasetRef, DatasetReport, ModelRef, Parameter, Script, Spec
 from .files import write_whole
 from .gates import require
 from .parameters import choose_parameters
 from .rendering import pins_of, render, template_of
+from .rewards.settled import emitted_for
 from .run import Run, experiment_name
 
 SCRIPT = "train.py"
@@ -36,13 +37,19 @@ def write_script(run: Run, *, overrides: dict[str, Any] | None = None) -> Script
 
     Raises:
         ToolError: An override is unknown, settled elsewhere, or contradicts what the person stated.
+        InputError: The method learns from rewards, and there is none.
     """
     require("write_script", run)
     assert run.spec is not None and run.dataset is not None and run.hardware is not None
     parameters = choose_parameters(run.spec, run.dataset, run.hardware, overrides or {})
     constants = {p.name.upper(): p.value for p in parameters} | _what_it_is(run, run.spec, run.dataset, parameters)
     extra = (BITSANDBYTES,) if constants["ADAPTER"] == "qlora" else ()
-    text = render(template_of(run.spec.method), constants, emitted_functions(run.dataset), extra)
+    functions = emitted_functions(run.dataset)
+    if run.spec.method in REWARDED_METHODS:
+        rewards = emitted_for(run.dataset, run.settings.workdir)
+        functions = "\n\n\n".join(("\n".join(rewards.imports), rewards.source, functions))
+        extra += rewards.packages
+    text = render(template_of(run.spec.method), constants, functions, extra)
     content = text.encode()
     write_whole(run.folder / SCRIPT, content)
     return Script(

@@ -17,14 +17,7 @@ from .models import weight_files
 from .rendering import pins_of
 from .run import Run
 from .script import promised_constants, script_is_unchanged
-
-# What tokens of the services look like whose libraries a training script may use.
-SECRETS = {
-    "Hugging Face token": r"\bhf_[A-Za-z0-9]{20,}",
-    "API key": r"\bsk-[A-Za-z0-9_-]{20,}",
-    "GitHub token": r"\b(ghp|gho|ghs|github_pat)_[A-Za-z0-9_]{20,}",
-    "AWS key": r"\bAKIA[A-Z0-9]{16}\b",
-}
+from .wording import SECRETS
 
 
 def check_script(run: Run) -> list[Check]:
@@ -63,7 +56,7 @@ def _no_secret(name: str, text: str) -> Check:
 def _pinned(text: str, tree: ast.Module) -> Check:
     """Hold the imports against the header, and the header against what is installed here, where it is proven."""
     pins = dict(pin.split("==") for pin in pins_of(text))
-    known = {_normal(name) for name in pins}
+    known = {_normal(name.partition("[")[0]) for name in pins}
     distributions = packages_distributions()
     for module in sorted(set(_imported(tree))):
         owners = distributions.get(module, [module])
@@ -92,7 +85,7 @@ def _normal(name: str) -> str:
 
 def _installed(name: str) -> str | None:
     try:
-        return version(name).partition("+")[0]
+        return version(name.partition("[")[0]).partition("+")[0]
     except PackageNotFoundError:
         return None
 

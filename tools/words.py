@@ -275,10 +275,10 @@ def read_words(text: str) -> Reading:
     _read_values(OVERRIDES, lowered, reading.overrides, reading.questions)
     limits: dict[str, Any] = {}
     _read_values(LIMITS, lowered, limits, reading.questions)
-    if "teacher" in reading.overrides and reading.method is None:
-        reading.method = "distillation"  # nothing else has one
     reading.budget_usd, reading.max_hours = limits.get("budget_usd"), limits.get("max_hours")
     _read_choices(lowered, reading)
+    if "teacher" in reading.overrides and reading.method is None:
+        reading.method = "distillation"  # nothing else has one
     return reading
 
 

@@ -21,8 +21,14 @@ from typing import Any
 
 import torch
 import transformers.masking_utils
+import trl.trainer.distillation_trainer
+import trl.trainer.grpo_trainer
+import trl.trainer.rloo_trainer
 import trl.trainer.utils
 from datasets import Dataset, disable_progress_bars
+from fake_bits import quantise
+from fake_gpus import join, spread
+from fake_rollouts import FakeDistillation, FakeGRPO, FakeRLOO, answer_tokens
 from peft import LoraConfig, get_peft_model
 from tokenizers import Tokenizer, models, pre_tokenizers
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -39,20 +45,19 @@ from transformers import (
     TrainingArguments,
 )
 from trl import (
+    DistillationConfig,
     DPOConfig,
     DPOTrainer,
     GRPOConfig,
-    GRPOTrainer,
     KTOConfig,
     KTOTrainer,
     RewardConfig,
     RewardTrainer,
     RLOOConfig,
-    RLOOTrainer,
     SFTConfig,
     SFTTrainer,
 )
-from trl.kernels import chunked_logprob
+from trl.kernels import chunked_divergence, chunked_logprob
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 STEPS = 2  # the optimizer's state is there from the second one on
@@ -127,14 +132,19 @@ def peak_bytes(setup: dict[str, Any], *, cuda: bool = False) -> dict[str, int]:
     if cuda:
         return _real_peak(setup)
     _be_like_a_gpu()
+    gpus = join(setup["gpus"]) if setup["gpus"] > 1 else None
     tracker = Storages()
     with FakeTensorMode(allow_non_fake_inputs=True):
         trainer: Any = _trainer(setup, device="cpu")
-        for model in (trainer.model, getattr(trainer, "ref_model", None)):
-            if model is not None:
-                tracker.track_external(model)
+        if gpus is not None:
+            spread(trainer, gpus, pure=setup["pure"])
+        for name in ("model", "ref_model", "teacher_model"):
+            if getattr(trainer, name, None) is not None:
+                tracker.track_external(getattr(trainer, name))
         vocabulary = trainer.model.get_input_embeddings().num_embeddings
-        answers = Answers(share=setup["trained_share"], padded=setup["padded"], vocabulary=vocabulary)
+        # a distillation looks at completions only, and all of them carry loss
+        share = 1.0 if setup["method"] == "distillation" else setup["trained_share"]
+        answers = Answers(share=share, padded=setup["padded"], vocabulary=vocabulary)
         with tracker, answers:
             trainer.train()
     (snapshot,) = tracker.get_tracker_snapshot("peak").values()
@@ -146,6 +156,11 @@ def _be_like_a_gpu() -> None:
     kernels: Any = chunked_logprob
     kernels._forward_tile = kernels._backward_tile = lambda *_, **__: None
     kernels._addmm_fp32 = lambda *_: None
+    two: Any = chunked_divergence
+    two._stats_tile = two._jsd_tile = two._backward_tile = two._addmm_fp32 = lambda *_, **__: None
+    two._project = lambda tile, hidden, weight, bias, start, end, dtype: [weight[start:end].to(dtype)].clear()
+    distillation: Any = trl.trainer.distillation_trainer
+    distillation._use_triton = lambda device: True
     utils: Any = trl.trainer.utils
     utils._use_triton = lambda device: True
     masks: Any = transformers.masking_utils
@@ -173,6 +188,10 @@ def _trainer(setup: dict[str, Any], device: str) -> Trainer:
             more["ref_model"] = _model(setup, device)
         if method in ("grpo", "rloo"):
             more["reward_funcs"] = lambda completions, **_: [0.0] * len(completions)
+            rollouts: Any = trl.trainer.grpo_trainer if method == "grpo" else trl.trainer.rloo_trainer
+            rollouts.create_model_from_path = lambda *_, **__: _model(setup, device)  # the second one
+        if method == "distillation":
+            more["teacher_model"] = _model(setup | {"model": setup["teacher"], "adapter": "lora"}, device)
         trainer = TRAINERS[method][0](model, peft_config=_lora(setup), processing_class=_tokenizer(), **more)
     trainer.setup = setup
     trainer.remove_callback(PrinterCallback)
@@ -192,7 +211,7 @@ def _arguments(setup: dict[str, Any], folder: str, device: str) -> TrainingArgum
         "per_device_train_batch_size": setup["batch"],
         "gradient_accumulation_steps": 2 if setup["accumulates"] else 1,
         "max_steps": STEPS,
-        "bf16": setup["precision"] == "bf16" and not setup["pure"],
+        "bf16": setup["precision"] == "bf16" and not setup["pure"] and setup["gpus"] == 1,
         "use_cpu": device == "cpu",
         "save_strategy": "no",
         "report_to": "none",
@@ -208,7 +227,9 @@ def _arguments(setup: dict[str, Any], folder: str, device: str) -> TrainingArgum
     if setup["method"] == "sft":
         common["dataset_kwargs"] = {"skip_prepare_dataset": True}
     if setup["method"] in ("grpo", "rloo"):
-        common |= {"num_generations": setup["batch"], "beta": 0.0}
+        common |= {"num_generations": setup["batch"], "beta": 0.05 if setup["reference"] else 0.0}
+    if setup["method"] in ("grpo", "rloo", "distillation"):
+        common["max_completion_length"] = answer_tokens(setup)
     else:
         common["max_length"] = setup["length"]
     return TRAINERS[setup["method"]][1](**common, activation_checkpointing=setup["checkpointing"])
@@ -226,7 +247,7 @@ def _model(setup: dict[str, Any], device: str) -> Any:
         model = kind.from_config(config, dtype=dtype, attn_implementation=setup["attention"])
     model.tie_weights()
     if setup["adapter"] == "qlora":
-        raise NotImplementedError("bitsandbytes quantises as it loads; give it a folder with weights")
+        quantise(model)
     return model
 
 
@@ -266,8 +287,7 @@ def _tokenizer() -> PreTrainedTokenizerFast:
 
 def _rows(setup: dict[str, Any]) -> Dataset:
     """Return rows of as many tokens as were asked for, whose end carries loss; trainers add the end's token."""
-    length = setup["length"]
-    answer = round(setup["trained_share"] * length)
+    length, answer = setup["length"], answer_tokens(setup)
     prompt, completion = "a " * (length - answer), "a " * (answer - 1)
     row: dict[str, Any] = {"prompt": prompt}
     if setup["method"] == "sft":
@@ -286,37 +306,12 @@ def _rows(setup: dict[str, Any]) -> Dataset:
     return Dataset.from_list(rows)
 
 
-class Scored:
-    """Takes completions as they are when they were generated and scored, instead of generating them."""
-
-    setup: dict[str, Any]
-
-    def _prepare_inputs(self: Any, generation_batch: Any) -> dict[str, Any]:
-        rows, answer = self.args.per_device_train_batch_size, round(self.setup["trained_share"] * self.setup["length"])
-        make = {"device": self.accelerator.device, "dtype": torch.long}
-        question = self.setup["length"] - answer
-        return {
-            "prompt_ids": torch.ones(rows, question, **make),
-            "prompt_mask": torch.ones(rows, question, **make),
-            "completion_ids": torch.ones(rows, answer, **make),
-            "completion_mask": torch.ones(rows, answer, **make),
-            "advantages": torch.ones(rows, device=self.accelerator.device),
-            "old_logps": torch.ones(rows, device=self.accelerator.device),
-            "num_items_in_batch": torch.tensor(rows * answer, device=self.accelerator.device),
-        }
-
-
-class ScoredGRPO(Scored, GRPOTrainer): ...
-
-
-class ScoredRLOO(Scored, RLOOTrainer): ...
-
-
 TRAINERS: dict[str, tuple[Any, Any]] = {
     "sft": (SFTTrainer, SFTConfig),
     "dpo": (DPOTrainer, DPOConfig),
     "kto": (KTOTrainer, KTOConfig),
     "reward": (RewardTrainer, RewardConfig),
-    "grpo": (ScoredGRPO, GRPOConfig),
-    "rloo": (ScoredRLOO, RLOOConfig),
+    "grpo": (FakeGRPO, GRPOConfig),
+    "rloo": (FakeRLOO, RLOOConfig),
+    "distillation": (FakeDistillation, DistillationConfig),
 }

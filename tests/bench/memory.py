@@ -109,6 +109,42 @@ Mixtral-8x7B-v0.1 sft lora8 bf16 1x1024
 Llama-3.1-70B sft lora16 bf16 1x2048 checkpointing
 Llama-3.1-70B sft full pure 1x4096 checkpointing
 Llama-3.1-70B dpo lora16 bf16 1x2048 padded checkpointing
+Qwen3-0.6B grpo full bf16 8x1024 padded checkpointing reference
+Qwen3-0.6B rloo full bf16 4x1024 padded
+Qwen3-8B rloo full bf16 4x1024 padded checkpointing accumulates
+Qwen3-0.6B grpo lora16 bf16 2x1024 checkpointing rollouts=64 share=0.125
+Qwen3-0.6B grpo full bf16 2x1024 checkpointing rollouts=64 share=0.125
+Llama-3.2-1B grpo lora16 bf16 2x2048 checkpointing rollouts=64 share=0.05
+gemma-3-1b grpo lora16 bf16 2x2048 checkpointing rollouts=64 share=0.05
+Qwen3-0.6B distillation lora16 bf16 4x1024 padded teacher=Qwen3-1.7B
+Qwen3-0.6B distillation full bf16 4x1024 padded teacher=Qwen3-1.7B
+Qwen3-1.7B distillation lora16 bf16 8x1024 padded checkpointing share=0.25 teacher=Qwen3-8B
+Llama-3.1-8B distillation lora16 bf16 4x1024 padded checkpointing gpus=4
+Qwen3-0.6B sft qlora16 bf16 4x1024 padded
+Qwen3-1.7B sft qlora16 bf16 2x2048 checkpointing
+Llama-3.1-8B sft qlora16 bf16 1x2048 checkpointing
+Llama-3.1-8B sft qlora64 bf16 2x1024 padded
+Llama-3.1-8B dpo qlora16 bf16 1x2048 padded checkpointing
+Qwen3-30B-A3B sft qlora16 bf16 1x2048 checkpointing
+Llama-3.1-70B sft qlora16 bf16 1x2048 checkpointing
+Qwen3-0.6B sft full bf16 4x1024 padded checkpointing gpus=4
+Qwen3-0.6B sft full pure 2x1024 gpus=2
+Qwen3-0.6B sft full bf16 2x1024 accumulates gpus=2
+Qwen3-0.6B sft lora16 bf16 4x1024 padded gpus=4
+gemma-3-1b sft full bf16 1x1024 checkpointing gpus=8
+Qwen2.5-7B sft lora16 bf16 2x2048 gpus=2
+Llama-3.1-8B sft full bf16 1x2048 checkpointing gpus=8
+Llama-3.1-8B sft full bf16 2x4096 checkpointing accumulates gpus=8
+Llama-3.1-8B sft lora16 bf16 1x2048 checkpointing gpus=4
+Llama-3.1-8B dpo lora16 bf16 1x2048 padded checkpointing gpus=2
+Llama-3.1-8B dpo full bf16 1x1024 padded checkpointing gpus=4
+Llama-3.1-8B kto full bf16 4x1024 padded checkpointing accumulates gpus=8
+Llama-3.1-8B reward full bf16 1x1024 padded checkpointing gpus=4
+Qwen3-8B grpo lora32 bf16 8x1024 padded checkpointing gpus=2
+Qwen3-30B-A3B sft lora16 bf16 1x4096 checkpointing gpus=4
+Qwen3-30B-A3B sft full bf16 1x2048 checkpointing gpus=8
+Llama-3.1-70B sft lora16 bf16 1x4096 checkpointing gpus=4
+Llama-3.1-70B sft full bf16 1x4096 checkpointing accumulates gpus=8
 """.strip().splitlines()
 
 
@@ -117,7 +153,7 @@ def read_line(line: str) -> tuple[str, Setup]:
     model, method, adapter, precision, rows, *more = line.split()
     batch, length = rows.split("x")
     kind = adapter.rstrip("0123456789")
-    share = next((float(word.removeprefix("share=")) for word in more if word.startswith("share=")), None)
+    values = dict(word.split("=") for word in more if "=" in word)
     setup: dict[str, Any] = {
         "method": method,
         "adapter": kind,
@@ -131,10 +167,21 @@ def read_line(line: str) -> tuple[str, Setup]:
         "padded": "padded" in more,
         "attention": "eager" if "eager" in more else "sdpa",
         "logits": "full" if "full-logits" in more else "tiled",
-        "trained_share": share or (1.0 if method == "sft" else 0.5),
+        "trained_share": float(values.get("share", 1.0 if method == "sft" else 0.5)),
+        "reference": True if "reference" in more else None,
+        "teacher": read_architecture(CONFIGS / values["teacher"]) if "teacher" in values else None,
+        "rollouts": int(values.get("rollouts", 0)),
+        "gpus": int(values.get("gpus", 1)),
         "on_gpu": True,
     }
     return model, Setup(**setup)
+
+
+def described(line: str) -> dict[str, Any]:
+    """Return what fake_training.py must know of a line: the setup, and the names of models."""
+    model, setup = read_line(line)
+    teacher = next((word.removeprefix("teacher=") for word in line.split() if word.startswith("teacher=")), model)
+    return {**asdict(setup), "model": model, "teacher": teacher, "reference": setup.compares}
 
 
 # --- the table --------------------------------------------------------------------------------------------------------
@@ -204,9 +251,8 @@ def _peak_gib(line: str, cuda: bool) -> dict[str, float]:
     import torch
     from fake_training import peak_bytes
 
-    model, setup = read_line(line)
     try:
-        sizes = peak_bytes({"model": model, **asdict(setup)}, cuda=cuda)
+        sizes = peak_bytes(described(line), cuda=cuda)
     except torch.OutOfMemoryError:
         return {}
     return {kind: round(size / GIB, 4) for kind, size in sizes.items()}

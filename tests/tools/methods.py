@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
-from ftagent.tools.facts import GENERATING_METHODS, DatasetRef, Method, ModelRef
+from ftagent.tools.facts import GENERATING_METHODS, REWARDED_METHODS, DatasetRef, Method, ModelRef, Reward
 from ftagent.tools.run import Run
 
 from .scripted import settled_run, write_tiny_model
@@ -66,11 +66,18 @@ def run_of(
         "teacher_ref": teacher if method == "distillation" else None,
     }
     short = {"max_completion_length": 16} if method in GENERATING_METHODS else {}
-    data = {"method": method, "mapping": None, "filter": None, "trainer_columns": COLUMNS[method]}
+    reward = Reward(name="exact_answer", reason="test", options={"column": "answer"})
+    data = {
+        "rewards": (reward,) if method in REWARDED_METHODS else (),
+        "method": method,
+        "mapping": None,
+        "filter": None,
+        "trainer_columns": COLUMNS[method],
+    }
     return settled_run(
         home,
         overrides={**short, **(overrides or {})},
         spec={**plan, **(spec or {})},
         dataset={**data, **(dataset or {})},
-        hardware={"batch": 8 if method in ("grpo", "rloo") else 4, **(hardware or {})},
+        hardware={"batch": 8 if method in REWARDED_METHODS else 4, **(hardware or {})},
     )

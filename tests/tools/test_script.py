@@ -5,21 +5,20 @@ import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
-from ftagent.tools.errors import GateClosed, ToolError
-from ftagent.tools.facts import DatasetRef, Holdout, Method, ModelRef, Range
+from ftagent.tools.errors import GateClosed, InputError, ToolError
+from ftagent.tools.facts import DatasetRef, Holdout, Method, ModelRef, Range, Reward
 from ftagent.tools.rendering import LAYERS, literal, render, template_of
 from ftagent.tools.run import Run
 from ftagent.tools.script import script_is_unchanged, write_script
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from .methods import METHODS, run_of
 from .scripted import settled_run
 
-METHODS = get_args(Method)
-TEACHER = ModelRef(id="org/teacher", source="hub", path=None, revision="abc")
 CONSTANTS = {
     node.targets[0].id
     for node in ast.parse(template_of("sft")).body
@@ -116,17 +115,33 @@ def test_a_script_with_hostile_names_passes_our_own_lint(run: Run, name: str) ->
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_every_method_s_script_passes_our_own_lint_and_is_in_our_format(tmp_path: Path, method: Method) -> None:
-    teacher = TEACHER if method == "distillation" else None
-    write_script(run := settled_run(tmp_path, spec={"method": method, "teacher_ref": teacher}))
+def test_every_method_s_script_passes_our_own_lint_and_its_template_is_in_our_format(
+    tmp_path: Path, method: Method
+) -> None:
+    write_script(run := run_of(method, tmp_path))
     assert not ruff(text_of(run), "check")
-    assert not ruff(
-        render(template_of(method), {}, "hold_out, why_not, mapping, rewards = None, None, None, []"),
-        "format",
-        "--diff",
-    )
+    plain = render(template_of(method), {}, "rewards = []\nhold_out, why_not, mapping = None, None, None")
+    assert not ruff(plain, "format", "--diff")
     assert f"{LAYERS[method][1]}Trainer(" in text_of(run)
     assert "# <" not in text_of(run)
+
+
+def test_a_method_that_learns_from_rewards_is_refused_without_one(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="grpo needs a reward"):
+        write_script(run_of("grpo", tmp_path, dataset={"rewards": ()}))
+
+
+def test_a_reward_whose_file_was_changed_since_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text("def score(completions, **columns):\n    return [0.0]\n", encoding="utf-8")
+    reward = Reward(name="score", reason="as stated", own="own.py:score", sha256="0" * 64)
+    with pytest.raises(InputError, match="changed since the data was judged"):
+        write_script(run_of("grpo", tmp_path, dataset={"rewards": (reward,)}))
+
+
+def test_what_a_reward_needs_is_pinned(tmp_path: Path) -> None:
+    reward = Reward(name="math_equality", reason="test", options={"column": "answer"})
+    script = write_script(run_of("grpo", tmp_path, dataset={"rewards": (reward,)}))
+    assert f"math-verify[antlr4-13-2]=={version('math-verify')}" in script.pins
 
 
 def test_the_same_inputs_give_the_same_bytes(run: Run) -> None:

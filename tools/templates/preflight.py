@@ -1,6 +1,7 @@
 """Run a training script as it stands on a two-layer twin of its model, and look at what it leaves behind.
 
-Reads `method`, `model`, `revision`, `teacher` (a pair of the same, or null), `script` and `folder` (an empty one, for
+Reads `method`, `model`, `revision`, `teacher` (a pair of the same, or null), `rewards` (pairs of a name and the column
+that it compares with, or null), `tools` (the folder that holds `rewards/`), `script` and `folder` (an empty one, for
 everything that is written). Answers with `checks`, a list of `name`, `ok` and `detail`; a check that stands on a
 failed one is left out. The script runs twice in this process, so that torch is imported once: for `STEPS` steps from
 nothing, and for one more from its checkpoint.
@@ -57,6 +58,8 @@ def main(request: dict[str, Any]) -> list[dict[str, Any]]:
     if holds("twin", rehearsal.build_twins) and holds("trains", rehearsal.train):
         if rehearsal.generates:
             holds("prompts", rehearsal.look_at_prompts)
+            if request["rewards"]:
+                holds("rewards", rehearsal.reward)
         elif holds("labels", rehearsal.look_at_labels) and request["method"] != "reward":
             holds("end of answer", rehearsal.look_at_end)
         holds("saved", rehearsal.reload)
@@ -82,6 +85,7 @@ class Rehearsal:
         if request["teacher"]:
             self.models["teacher"] = tuple(request["teacher"])
         self.folder = Path(request["folder"])
+        self.rewards, self.tools = request["rewards"], request["tools"]
         self.names: dict[str, Any] = {}
         """The script's own global names, after it ran."""
 
@@ -166,6 +170,25 @@ class Rehearsal:
         if len({tuple(prompt) for prompt in prompts}) == 1 < len(prompts):
             raise ValueError("all prompts are the same to the model: check the mapping and the chat template")
         return f"{len(prompts)} prompts of {min(map(len, prompts))} to {max(map(len, prompts))} tokens"
+
+    def reward(self) -> str:
+        """Reward what is right, what is wrong and what says nothing: a training on equal rewards learns nothing."""
+        sys.path.append(self.tools)  # behind everything else: some of its modules are called as Python's own are
+        from rewards.rehearsal import rehearse
+
+        names = [name for name, _ in self.rewards]
+        tokenizer, train = self.names["trainer"].processing_class, self.names["train"]
+        outcome = rehearse(
+            dict(zip(names, self.names["rewards"], strict=True)),
+            [train[number] for number in range(min(SAMPLE, len(train)))],
+            columns={name: column for name, column in self.rewards if column},
+            tokenize=lambda text: tokenizer(text)["input_ids"],
+        )
+        told = [f"{r.name}: {', '.join(f'{value} × {count}' for value, count in r.histogram)}" for r in outcome.rewards]
+        print("\n".join(told))
+        if outcome.problems:
+            raise ValueError(f"{outcome.problems[0]} ({'; '.join(told)}): name another reward or column")
+        return f"of {outcome.completions} completions: {'; '.join(told)}"
 
     # --- what came out
 

@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import os
 import random
+import shlex
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Callable
 
 import pytest
+from accelerate.commands.launch import launch_command_parser
 from ftagent.tools.backends import JobState, backend_of, hf_jobs
 from ftagent.tools.backends.hf_jobs import HfJobsBackend
 from ftagent.tools.backends.hf_logs import read_lines
@@ -327,8 +330,10 @@ def test_data_on_this_machine_is_refused_before_anything_is_asked(hub: LoopbackH
 def test_the_token_is_a_secret_and_nothing_that_is_written_has_it(
     hub: LoopbackHub, remote: Remote, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    run = followed(remote(PUSHES))
+    run = followed(remote("import os; print('careless', os.environ['HF_TOKEN'])\n" + textwrap.dedent(PUSHES)))
     token = hub.tokens.jobs
+    assert run.job is not None
+    assert HfJobsBackend().log_tail(run, run.job, 9)[0] == "careless [Hugging Face token]"
     (job,) = hub.jobs.all.values()
     assert job.spec["secrets"] == {"HF_TOKEN": token}
     assert token not in str({k: v for k, v in job.spec.items() if k != "secrets"})
@@ -342,6 +347,19 @@ def test_the_script_that_runs_is_byte_by_byte_the_one_that_was_proven(hub: Loopb
     wait(run, job)
     assert run.script is not None
     assert [line.text for line in hub.jobs.all[job.id.split("/")[1]].lines] == [run.script.sha256]
+
+
+@pytest.mark.parametrize("sharded", [True, False])
+def test_several_gpus_get_a_process_each_and_the_packages_that_the_header_names(remote: Remote, sharded: bool) -> None:
+    hardware = remote("").hardware
+    assert hardware is not None
+    hardware = hardware.model_copy(update={"gpus": 4, "sharded": sharded})
+    words = shlex.split(hf_jobs.start_command(hardware, ("trl==1.16.0", "torch==2.13.0")))
+    assert words[:4] == ["uv", "run", "--no-project", "--python"]
+    assert words[5:9] == ["--with", "trl==1.16.0", "--with", "torch==2.13.0"]
+    launch = words[words.index("accelerate.commands.launch") + 1 :]
+    given = launch_command_parser().parse_args(launch)
+    assert (given.training_script, given.num_processes, given.use_fsdp) == ("train.py", 4, sharded)
 
 
 def test_a_script_that_cannot_travel_is_refused(hub: LoopbackHub, remote: Remote) -> None:

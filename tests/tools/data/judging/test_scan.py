@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from ftagent.tools.data.judging import repeats
+from ftagent.tools.data.judging.contamination import Overlap
 from ftagent.tools.data.judging.scan import Scan, scan
 from ftagent.tools.data.reading import batches
 from ftagent.tools.errors import InputError
@@ -214,6 +215,7 @@ def test_a_file_without_rows_is_counted_as_such(tmp_path: Path) -> None:
         longest_row_characters=0,
         duplicates=0,
         first_duplicates=(),
+        overlap=Overlap(benchmarks=(), hits={}, unknown=()),
         files=1,
         seconds=found.seconds,
     )
