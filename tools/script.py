@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
+from .backends.hf_results import repository_for
 from .data.shaping.emitted import source_of
 from .data.shaping.shapes import SELECT_COLUMNS
 from .errors import ToolError
@@ -97,6 +98,7 @@ def promised_constants(run: Run) -> dict[str, Any]:
 
     Raises:
         ToolError: The plan's model or dataset is not resolved.
+        UserError: The job goes to the Hub, and there is no token to say whose it is.
     """
     spec, dataset = run.spec, run.dataset
     if spec is None or dataset is None or spec.model_ref is None or spec.dataset_ref is None:
@@ -109,6 +111,7 @@ def promised_constants(run: Run) -> dict[str, Any]:
         "SPLIT": dataset.split,
         "PROJECT": experiment_name(spec),
         "RUN": run.id,
+        "HUB_MODEL_ID": repository_for(run),
     }
 
 

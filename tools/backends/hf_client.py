@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TYPE_CHECKING, TypeVar
 
 from ..errors import FtagentError, ToolError, UserError
@@ -28,25 +29,32 @@ NOT_DONE = frozenset({429})
 T = TypeVar("T")
 
 
-def hub(token: str | None = None) -> HfApi:
-    """Return a client whose every call ends.
+def hub() -> HfApi:
+    """Return a client whose every call ends, with the token that this process has now.
 
     Raises:
         UserError: There is no token, or the Hub is switched off.
     """
-    from huggingface_hub import HfApi, get_session, get_token
-    from huggingface_hub.constants import HF_HUB_OFFLINE
+    from huggingface_hub import constants, get_session, get_token
 
-    if HF_HUB_OFFLINE:
+    if constants.HF_HUB_OFFLINE:
         raise UserError("HF_HUB_OFFLINE is set, and jobs run on the Hub.", hint="unset it, or use --backend local")
-    token = token or get_token()
+    token = get_token()
     if token is None:
         raise UserError(
             "there is no Hub token, and jobs run in somebody's name.",
             hint="`hf auth login`, or set HF_TOKEN; without one, --backend local",
         )
     get_session().timeout = TIMEOUT_S  # type: ignore[assignment]  # httpx takes seconds, and keeps a Timeout
-    return HfApi(token=token)
+    return _client(constants.ENDPOINT, token)
+
+
+@lru_cache(maxsize=1)
+def _client(endpoint: str, token: str) -> HfApi:
+    """Return the client that remembers what `whoami`, which may not be asked often, has said."""
+    from huggingface_hub import HfApi
+
+    return HfApi(endpoint=endpoint, token=token)
 
 
 def status_of(error: Exception) -> int | None:

@@ -10,18 +10,20 @@ from __future__ import annotations
 import base64
 import gzip
 import re
+import shlex
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from ..errors import FtagentError, ToolError, UserError
-from ..facts import TERMINAL_STAGES, Alert, HardwareChoice, Job, JobIntent, Stage
-from ..metrics import Point, points_in
+from ..errors import FtagentError, InputError, ToolError
+from ..facts import TERMINAL_STAGES, Alert, HardwareChoice, Job, JobIntent, Spec, Stage
+from ..launch import launch_arguments
+from ..metrics import OF_METRICS, Point, points_in
 from ..run import Run
 from . import JobState, logging_steps
 from .hf_client import NOT_DONE, PAUSES_S, explained, http_error, hub, is_transient, patiently, status_of, told_pause_s
 from .hf_logs import LogLine, LogMirror, read_lines, replay
-from .hf_results import fetch_results, prepare_repository, repository_of
+from .hf_results import fetch_results, owner_of, prepare_repository, repository_of
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi, JobInfo
@@ -29,9 +31,9 @@ if TYPE_CHECKING:
 IMAGE = "ghcr.io/astral-sh/uv:0.10.12-python3.12-bookworm"
 PYTHON = "3.12"
 RUN_LABEL, ATTEMPT_LABEL = "ftagent-run", "ftagent-attempt"
-SCRIPT_VARIABLE = "TRAIN_PY"
+SCRIPT, SCRIPT_VARIABLE = "train.py", "TRAIN_PY"
 UNPACK = (
-    f'cd "$(mktemp -d)" && printf %s "${SCRIPT_VARIABLE}" | base64 -d | gunzip > train.py && unset {SCRIPT_VARIABLE}'
+    f'cd "$(mktemp -d)" && printf %s "${SCRIPT_VARIABLE}" | base64 -d | gunzip > {SCRIPT} && unset {SCRIPT_VARIABLE}'
 )
 LONGEST_VARIABLE = 120_000
 """Linux passes no variable of 128 KiB or more to a process (`MAX_ARG_STRLEN`)."""
@@ -68,7 +70,8 @@ class HfJobsBackend:
             UserError: The Hub refuses: no token, no credits, no permission, or what the job needs lies here only.
             ToolError: The job could not be started; whether it was, where nobody knows, is found out by calling again.
         """
-        _refuse_local_inputs(run)
+        assert run.spec is not None
+        refuse_local_inputs(run.spec)
         script = _script(run)
         request, api = _request(run, intent, script), hub()
         if job := self.find(run, intent):
@@ -139,7 +142,8 @@ class HfJobsBackend:
 
     def metrics(self, run: Run, job: Job) -> list[Point]:
         """Return what this attempt's log says of the training; the log is mirrored here from the first call on."""
-        return points_in(((line.time, line.text) for line in self._lines(run, job)), logging_steps=logging_steps(run))
+        lines = (line for line in self._lines(run, job) if line.text.startswith(OF_METRICS))
+        return points_in(((line.time, line.text) for line in lines), logging_steps=logging_steps(run))
 
     def _lines(self, run: Run, job: Job) -> list[LogLine]:
         last = self._last.get(job.id)
@@ -173,17 +177,13 @@ class HfJobsBackend:
 
 
 def namespace_of(run: Run) -> str:
-    """Return who owns the run's jobs: whoever owns the repository that its script pushes to, else as the settings say.
+    """Return who owns the run's jobs: whoever owns the repository that its script pushes to.
 
     Raises:
         UserError: The Hub does not say who we are.
     """
-    if run.script is not None and (repo_id := repository_of(_script(run))):
-        return repo_id.split("/")[0]
-    if run.settings.namespace:
-        return run.settings.namespace
-    api = hub()
-    return patiently(lambda: api.whoami(cache=True)["name"], "tell who you are")
+    repo_id = repository_of(_script(run)) if run.script else None
+    return repo_id.split("/")[0] if repo_id else owner_of(run)
 
 
 def _script(run: Run) -> str:
@@ -191,15 +191,18 @@ def _script(run: Run) -> str:
     return (run.folder / run.script.path).read_text(encoding="utf-8")
 
 
-def _refuse_local_inputs(run: Run) -> None:
-    """Refuse what the job could not read where it runs."""
-    spec = run.spec
-    assert spec is not None
-    for what, ref in (("model", spec.model_ref), ("dataset", spec.dataset_ref)):
+def refuse_local_inputs(spec: Spec) -> None:
+    """Refuse what a job could not read where it runs.
+
+    Raises:
+        InputError: The model, the teacher or the dataset lies on this machine only.
+    """
+    for what, ref in (("model", spec.model_ref), ("teacher", spec.teacher_ref), ("dataset", spec.dataset_ref)):
         if ref is not None and ref.source in ("file", "folder", "package"):
-            raise UserError(
+            kind = "dataset" if what == "dataset" else "model"
+            raise InputError(
                 f"the {what} `{ref.id}` lies on this machine, and a job on the Hub cannot read it.",
-                hint=f"push it to a (private) {what} repository and name that, or use --backend local",
+                hint=f"push it to a (private) {kind} repository and name that, or use --backend local",
             )
 
 
@@ -207,7 +210,8 @@ def _request(run: Run, intent: JobIntent, script: str) -> dict[str, Any]:
     """Return the arguments of `run_job`; of secrets there is one, and it is nowhere else in them."""
     from huggingface_hub import get_token
 
-    assert run.hardware is not None and run.spec is not None
+    assert run.hardware is not None
+    pins = run.script.pins if run.script else ()
     packed = base64.b64encode(gzip.compress(script.encode(), mtime=0)).decode()
     if len(packed) > LONGEST_VARIABLE:
         raise ToolError(
@@ -216,7 +220,7 @@ def _request(run: Run, intent: JobIntent, script: str) -> dict[str, Any]:
         )
     return {
         "image": IMAGE,
-        "command": ["bash", "-c", f"{UNPACK} && exec {launcher(run.hardware, run.script.pins if run.script else ())}"],
+        "command": ["bash", "-c", f"{UNPACK} && exec {start_command(run.hardware, pins)}"],
         "env": {
             SCRIPT_VARIABLE: packed,
             "PYTHONUNBUFFERED": "1",
@@ -232,13 +236,12 @@ def _request(run: Run, intent: JobIntent, script: str) -> dict[str, Any]:
     }
 
 
-def launcher(hardware: HardwareChoice, pins: tuple[str, ...]) -> str:
-    """Return the command that runs `train.py`; on several GPUs one process for each."""
-    if hardware.gpus < 2:
-        return f"uv run --python {PYTHON} train.py"
-    packages = " ".join(f"--with {pin}" for pin in pins)
-    launch = f"python -m accelerate.commands.launch --num_processes {hardware.gpus} --num_machines 1"
-    return f"uv run --no-project --python {PYTHON} {packages} {launch} train.py"
+def start_command(hardware: HardwareChoice, pins: tuple[str, ...]) -> str:
+    """Return the shell command that starts the script; on several GPUs uv cannot read the packages from its header."""
+    if not (launch := launch_arguments(hardware)):
+        return f"uv run --python {PYTHON} {SCRIPT}"
+    packages = [word for pin in pins for word in ("--with", pin)]
+    return shlex.join(["uv", "run", "--no-project", "--python", PYTHON, *packages, "python", *launch, SCRIPT])
 
 
 def _post_once(api: HfApi, request: dict[str, Any], intent: JobIntent) -> JobInfo:
@@ -323,7 +326,7 @@ def _state(info: JobInfo) -> JobState:
         started_at=info.started_at,
         seconds=_seconds(info),
         exit_code=exit_code,
-        reason=_reason(stage, message),
+        reason=_reason(stage, message, info),
     )
 
 
@@ -344,12 +347,13 @@ def _seconds(info: JobInfo) -> float:
     return max(0.0, ((info.finished_at or datetime.now(UTC)) - info.started_at).total_seconds())
 
 
-def _reason(stage: Stage, message: str) -> str:
+def _reason(stage: Stage, message: str, info: JobInfo) -> str:
+    if stage == "queued" and info.created_at:
+        waited_s = (datetime.now(UTC) - info.created_at).total_seconds()
+        return f"it has been waiting for {info.flavor} for {waited_s:.0f} s{f': {message}' if message else ''}"
     if stage in ("queued", "running", "completed"):
         return ""
     said = {"cancelled": "it was cancelled", "timed_out": "it ran longer than its limit"}.get(stage, "it failed")
-    if "OOMKilled" in message:  # Kubernetes' word, https://kubernetes.io/docs/tasks/configure-pod-container
-        said += ", the machine was out of memory"
     return f"{said}: {message}" if message else said
 
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal, NamedTuple
 
 from ..errors import UserError
+from ..wording import without_secrets
 from .hf_client import http_error, is_transient
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def replay(api: HfApi, namespace: str, job_id: str, silence_s: float) -> Generat
             if line.startswith("data: {"):
                 event = _event(line.removeprefix("data: "))
                 if not event["data"].startswith(FIRST_LINE):
-                    yield LogLine(timestamp=event["timestamp"], text=event["data"].replace("\n", " "))
+                    yield LogLine(timestamp=event["timestamp"], text=without_secrets(event["data"]).replace("\n", " "))
 
 
 def _event(text: str) -> dict[str, str]:
