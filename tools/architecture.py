@@ -147,6 +147,13 @@ class Architecture:
         idle = self.expert_parameters // self.experts * (self.experts - self.active_experts)
         return self.parameters - (self.layers - self.dense_layers) * idle
 
+    def active_weights(self, tokens: int) -> float:
+        """Parameters that this many tokens meet together, where each takes its experts at random."""
+        if not self.experts:
+            return self.parameters
+        idle = (1 - self.active_experts / self.experts) ** tokens
+        return self.parameters - (self.layers - self.dense_layers) * self.expert_parameters * idle
+
     def adapter_parameters(self, rank: int) -> int:
         """Parameters of LoRA on all linear layers, experts and router among them, as PEFT 0.21 makes them."""
         sparse = sum(matrix.adapter_parameters(rank) for matrix in self.linear)

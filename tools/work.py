@@ -48,6 +48,8 @@ class Work:
     """Ends the training before the epochs do, where it was stated."""
     generated_tokens: int = 0
     """Of `epoch_tokens`, those that the model generates first."""
+    teacher: Architecture | None = None
+    """What a distillation learns from; None is a model like the one that is trained."""
     packed: bool = False
     """Whether rows are joined until each is full, so that none is padded."""
 

@@ -26,6 +26,9 @@ import trl.trainer.grpo_trainer
 import trl.trainer.rloo_trainer
 import trl.trainer.utils
 from datasets import Dataset, disable_progress_bars
+from fake_bits import quantise
+from fake_gpus import join, spread
+from fake_rollouts import FakeDistillation, FakeGRPO, FakeRLOO, answer_tokens
 from peft import LoraConfig, get_peft_model
 from tokenizers import Tokenizer, models, pre_tokenizers
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -55,10 +58,6 @@ from trl import (
     SFTTrainer,
 )
 from trl.kernels import chunked_divergence, chunked_logprob
-
-from fake_bits import quantise
-from fake_gpus import join, spread
-from fake_rollouts import FakeDistillation, FakeGRPO, FakeRLOO, answer_tokens
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 STEPS = 2  # the optimizer's state is there from the second one on
