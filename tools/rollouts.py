@@ -23,7 +23,7 @@ def generated_bytes(shape: Architecture, setup: Setup) -> Iterator[tuple[float, 
     rows = setup.rollouts or setup.batch
     logits = rows * shape.vocabulary * (setup.number + SAMPLED_COPIES * FLOAT32)
     prompt = setup.length * (1 - setup.trained_share)
-    # Keys are turned in the precision of the hidden states, and values follow them (`DynamicLayer.lazy_initialization`).
+    # Keys are turned in the precision of hidden states, and values follow them (`DynamicLayer.lazy_initialization`).
     # A layer with a window keeps a view of all its keys until the next token comes.
     whole = rows * 2 * shape.key_value * shape.layers * prompt * setup.stream
     mask = rows * prompt**2 if setup.padded else 0  # a boolean for each pair of tokens, made numbers by each layer
@@ -37,8 +37,12 @@ def generated_bytes(shape: Architecture, setup: Setup) -> Iterator[tuple[float, 
 
 
 def _passing(shape: Architecture, setup: Setup) -> float:
-    """Return what one layer holds of a token that is read: in its feed-forward network, or in its attention."""
-    network = 3 * inner_width(shape) * setup.number
+    """Return what one layer holds of a token that is read: in its feed-forward network, or in its attention.
+
+    PEFT makes float32 of what goes into an adapter, and a sum of what comes out of it.
+    """
+    inner = 3 * setup.number + (2 * FLOAT32 - setup.number if setup.adapted_under_autocast else 0)
+    network = inner_width(shape) * inner + 4 * shape.hidden * setup.stream
     values = shape.query if setup.padded else shape.key_value
-    attention = (3 * shape.query + 2 * shape.key_value + 2 * values) * setup.number
+    attention = (3 * shape.query + 2 * shape.key_value + 2 * values) * setup.stream
     return 2 * shape.hidden * setup.stream + max(network, attention)

@@ -48,8 +48,8 @@ def _weights(shape: Architecture, setup: Setup, moment: Moment) -> int:
     Each layer is a group. A tied embedding is one with the last norm and the head, and stays from its first use to its
     last; otherwise the embedding is a group of its own, and the head stays from its use until its gradient is there.
     What is fetched arrives in a buffer that it is copied from; backwards, the next group is on its way meanwhile. Under
-    an adapter TRL fetches the head by itself, without a buffer. A second model is one group as a whole (`prepare_fsdp` in
-    trl/models/utils.py); where the adapter is switched off instead, the embedding comes again.
+    an adapter TRL fetches the head by itself, without a buffer. A second model is one group as a whole (`prepare_fsdp`
+    in trl/models/utils.py); where the adapter is switched off instead, the embedding comes again.
     """
     table, layer = shape.vocabulary * shape.hidden, shape.layer_parameters
     kept = table if shape.tied else 0
