@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from .decoding import decoding_seconds, prefill_seconds
-from .facts import GENERATING_METHODS, Adapter, MemoryGib, Precision
+from .facts import GENERATING_METHODS, Adapter, MemoryGib, Precision, Sharding
 from .flavor import Flavor
 from .memory import training_memory
 from .setups import BYTES, Setup
@@ -61,8 +61,8 @@ class Plan:
     """Rows that one GPU, or the CPU, computes at once."""
     accumulation: int
     checkpointing: bool
-    sharded: bool
-    """Whether weights, gradients and moments are spread over the GPUs."""
+    sharding: Sharding | None
+    """How several GPUs train together."""
     epochs: float
     memory: MemoryGib
     """Of one GPU, or of the CPU."""
@@ -73,6 +73,11 @@ class Plan:
     hours: float
     shortage: str = ""
     """What else is too small: the machine's own memory, its disk."""
+
+    @property
+    def sharded(self) -> bool:
+        """Whether weights, gradients and moments are spread over the GPUs."""
+        return self.sharding not in (None, "ddp")
 
     @property
     def fits(self) -> bool:
@@ -189,7 +194,7 @@ def _plan(work: Work, flavor: Flavor, setup: Setup, accumulation: int, correctio
         batch=setup.batch,
         accumulation=accumulation,
         checkpointing=setup.checkpointing,
-        sharded=setup.sharded,
+        sharding=setup.sharding if setup.gpus > 1 else None,
         epochs=epochs,
         memory=memory,
         usable_gib=flavor.gpu.memory_gib if flavor.gpu else USABLE_SHARE * flavor.memory_gib,

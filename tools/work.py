@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from .architecture import Architecture, architecture_of
+from .architecture import Architecture
 from .errors import ToolError
 from .facts import GENERATING_METHODS, DatasetReport, Lengths, Method, Spec
 from .settings import Settings
+from .shapes import architecture_of
 
 DEFAULT_RANK = 16
 DEFAULT_MAX_LENGTH = 1024

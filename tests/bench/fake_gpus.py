@@ -51,7 +51,7 @@ def spread(trainer: Any, gpus: DeviceMesh, *, pure: bool) -> None:
     """
     plugin = FullyShardedDataParallelPlugin(
         fsdp_version=2,
-        auto_wrap_policy="TRANSFORMER_BASED_WRAP",
+        auto_wrap_policy="transformer_based_wrap",
         mixed_precision_policy=None if pure else "bf16",
         reshard_after_forward=True,
         cpu_ram_efficient_loading=False,

@@ -48,7 +48,7 @@ class Rewarded(Generated):
     def _scored(self: Any, inputs: dict[str, Any]) -> dict[str, Any]:
         rows = self.args.per_device_train_batch_size
         found = {"advantages": torch.ones(rows, device=self.accelerator.device)}
-        if isinstance(self, RLOOTrainer):
+        if self.setup["method"] == "rloo":
             found["old_logps"] = self._asked(self.model, inputs).sum(1)
         if self.setup["reference"]:
             asked = self._asked(self.ref_model or self.model, inputs)

@@ -23,9 +23,9 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ftagent.tools.architecture import read_architecture
 from ftagent.tools.memory import training_memory
 from ftagent.tools.setups import Setup
+from ftagent.tools.shapes import read_architecture
 
 TESTS = Path(__file__).resolve().parent.parent
 TRUTH = TESTS / "tools" / "memory_truth.json"

@@ -4,10 +4,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from ftagent.tools.architecture import Architecture, read_architecture
+from ftagent.tools.architecture import Architecture
 from ftagent.tools.decoding import decoding_seconds, prefill_seconds
 from ftagent.tools.flavor import Flavor
 from ftagent.tools.setups import Setup
+from ftagent.tools.shapes import read_architecture
 
 from ..bench.memory import read_line
 from .test_memory import CONFIGS, SMOLLM2

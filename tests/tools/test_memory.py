@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-from ftagent.tools.architecture import Architecture, read_architecture
+from ftagent.tools.architecture import Architecture
 from ftagent.tools.facts import Adapter, Method
 from ftagent.tools.memory import training_memory
 from ftagent.tools.setups import Setup
+from ftagent.tools.shapes import read_architecture
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -4,10 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from ftagent.tools.architecture import Architecture, read_architecture
+from ftagent.tools.architecture import Architecture
 from ftagent.tools.facts import Adapter, Lengths, Method, Precision
 from ftagent.tools.flavor import Flavor
 from ftagent.tools.gpus import gpu_model
+from ftagent.tools.shapes import read_architecture
 from ftagent.tools.throughput import (
     achieved_flops,
     asked_flops,
