@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from .architecture import Architecture, architecture_of
+from .architecture import Architecture
 from .errors import ToolError
 from .facts import GENERATING_METHODS, DatasetReport, Lengths, Method, Spec
 from .settings import Settings
+from .shapes import architecture_of
 
 DEFAULT_RANK = 16
 DEFAULT_MAX_LENGTH = 1024
@@ -48,6 +49,8 @@ class Work:
     """Ends the training before the epochs do, where it was stated."""
     generated_tokens: int = 0
     """Of `epoch_tokens`, those that the model generates first."""
+    teacher: Architecture | None = None
+    """What a distillation learns from; None is a model like the one that is trained."""
     packed: bool = False
     """Whether rows are joined until each is full, so that none is padded."""
 

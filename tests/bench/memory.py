@@ -23,9 +23,9 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ftagent.tools.architecture import read_architecture
 from ftagent.tools.memory import training_memory
 from ftagent.tools.setups import Setup
+from ftagent.tools.shapes import read_architecture
 
 TESTS = Path(__file__).resolve().parent.parent
 TRUTH = TESTS / "tools" / "memory_truth.json"
@@ -112,10 +112,11 @@ Llama-3.1-70B dpo lora16 bf16 1x2048 padded checkpointing
 Qwen3-0.6B grpo full bf16 8x1024 padded checkpointing reference
 Qwen3-0.6B rloo full bf16 4x1024 padded
 Qwen3-8B rloo full bf16 4x1024 padded checkpointing accumulates
-Qwen3-0.6B grpo lora16 bf16 2x1024 checkpointing rollouts=64 share=0.125
-Qwen3-0.6B grpo full bf16 2x1024 checkpointing rollouts=64 share=0.125
-Llama-3.2-1B grpo lora16 bf16 2x2048 checkpointing rollouts=64 share=0.05
-gemma-3-1b grpo lora16 bf16 2x2048 checkpointing rollouts=64 share=0.05
+Qwen3-0.6B grpo lora16 bf16 2x128 checkpointing rollouts=512 share=0.5
+Qwen3-0.6B grpo full bf16 2x1024 padded checkpointing rollouts=64 share=0.01
+Qwen3-0.6B rloo lora16 bf16 2x4096 checkpointing rollouts=64 share=0.002
+Llama-3.2-1B grpo lora16 bf16 2x96 padded checkpointing rollouts=1024 share=0.5
+gemma-3-1b grpo lora16 bf16 2x2048 checkpointing rollouts=64 share=0.005
 Qwen3-0.6B distillation lora16 bf16 4x1024 padded teacher=Qwen3-1.7B
 Qwen3-0.6B distillation full bf16 4x1024 padded teacher=Qwen3-1.7B
 Qwen3-1.7B distillation lora16 bf16 8x1024 padded checkpointing share=0.25 teacher=Qwen3-8B

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ftagent.tools.architecture import read_architecture
 from ftagent.tools.candidates import Plan, Wish, candidates
 from ftagent.tools.catalog import packaged_catalog
 from ftagent.tools.facts import Lengths, Method
 from ftagent.tools.flavor import Flavor
 from ftagent.tools.gpus import gpu_model
+from ftagent.tools.shapes import read_architecture
 from ftagent.tools.work import Work
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -16,7 +16,7 @@ from ftagent.tools.machine import Gpu, Machine
 from ftagent.tools.run import Run, new_run
 from ftagent.tools.settings import Settings
 
-from .test_architecture import QWEN3
+from .test_shapes import QWEN3
 
 LAPTOP = Machine(
     system="Linux x86_64",

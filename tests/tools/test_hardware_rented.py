@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 from ftagent.tools import hardware
-from ftagent.tools.architecture import read_architecture
 from ftagent.tools.candidates import Wish, candidates
 from ftagent.tools.catalog import packaged_catalog
 from ftagent.tools.errors import ToolError
@@ -21,12 +20,13 @@ from ftagent.tools.hardware import Limits, choose, pick_hardware
 from ftagent.tools.ledger import enter
 from ftagent.tools.run import Run, new_run
 from ftagent.tools.settings import Settings
+from ftagent.tools.shapes import read_architecture
 from ftagent.tools.work import work_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from .test_architecture import write
 from .test_hardware import LAPTOP, on
+from .test_shapes import write
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 
