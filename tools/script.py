@@ -7,7 +7,6 @@ import hashlib
 import math
 import re
 import textwrap
-from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from typing import Any
 
@@ -20,6 +19,7 @@ from .facts import DatasetReport, HardwareChoice, Method, Overrides, Parameter, 
 from .files import write_whole
 from .gates import require
 from .run import Run, experiment_name
+from .versions import installed_version
 
 SCRIPT = "train.py"
 TEMPLATES: dict[Method, str] = {"sft": "sft.py"}
@@ -35,6 +35,8 @@ FROM_HARDWARE = {
     "max_length": "max_length",
 }
 # What `write_script` itself decides, and a planner may set.
+BY_PLANNER = "set by the planner"
+BY_REPAIR = "changed by a repair"
 SETTABLE = ("learning_rate", "lr_scheduler_type", "warmup_ratio", "weight_decay", "r", "lora_alpha", "packing", "seed")
 
 SHORT_RUN_STEPS = 100
@@ -69,7 +71,9 @@ def write_script(run: Run, *, overrides: dict[str, Any] | None = None) -> Script
     """
     require("write_script", run)
     assert run.spec is not None and run.dataset is not None and run.hardware is not None
-    parameters = choose_parameters(run.spec, run.dataset, run.hardware, overrides or {})
+    planned = {name: value for repair in run.repairs for name, value in repair.planned.items()}
+    repaired = {name: value for repair in run.repairs for name, value in repair.overrides.items()}
+    parameters = choose_parameters(run.spec, run.dataset, run.hardware, planned | (overrides or {}), repaired)
     constants = {p.name.upper(): p.value for p in parameters} | _what_it_is(run, run.spec, run.dataset)
     text = render(_template(run.spec.method), constants, emitted_functions(run.dataset))
     content = text.encode()
@@ -100,9 +104,13 @@ def hash_on_disk(run: Run) -> str | None:
 
 
 def choose_parameters(
-    spec: Spec, dataset: DatasetReport, hardware: HardwareChoice, overrides: dict[str, Any]
+    spec: Spec,
+    dataset: DatasetReport,
+    hardware: HardwareChoice,
+    overrides: dict[str, Any],
+    repaired: dict[str, Any] | None = None,
 ) -> tuple[Parameter, ...]:
-    """Return every value of the training: what was stated, else what the planner set, else what a rule or default says.
+    """Return every value of the training: what was stated, else what a repair or the planner set, else what rules say.
 
     Raises:
         ToolError: An override is refused.
@@ -116,7 +124,8 @@ def choose_parameters(
             hint="call pick_hardware with adapter lora, or leave the rank out",
         )
     rules = {rule.name: rule for rule in _rules(dataset, hardware, settled)}
-    rules |= {name: _rule(name, value, "set by the planner") for name, value in wanted.items()}
+    rules |= {name: _rule(name, value, BY_PLANNER) for name, value in wanted.items()}
+    rules |= {name: _rule(name, value, BY_REPAIR) for name, value in (repaired or {}).items() if name in rules}
     said = {name: value for name, value in stated.items() if name in rules}  # the rest is for other tools
     rules |= {name: Parameter(name=name, value=value, origin="stated") for name, value in said.items()}
     return tuple(rules.values())
@@ -164,6 +173,7 @@ def _rules(dataset: DatasetReport, hardware: HardwareChoice, settled: dict[str, 
         _default("packing", False, "as TRL"),
         _default("seed", 42, "as transformers"),
         _rule("logging_steps", max(1, round(steps / POINTS)), f"about {POINTS} points over {steps} steps"),
+        _default("save_total_limit", 2, "the last two checkpoints, in case one is cut short"),
         *_evaluations(hardware.hours.expected, rows=steps * rows_a_step),
     ]
     if settled["adapter"] != "full":
@@ -312,12 +322,4 @@ def _with_pins(header: str, constants: dict[str, Any]) -> str:
     """Pin the installed versions; what is not installed here keeps the template's, with which it was tested."""
     if constants.get("ADAPTER") == "qlora":
         header = _PIN.sub(lambda match: match[0] + _BITSANDBYTES * (match[1] == "accelerate"), header)
-    return _PIN.sub(lambda match: f'#     "{match[1]}=={_installed(match[1]) or match[2]}",\n', header)
-
-
-def _installed(package: str) -> str | None:
-    """Return the installed version, without a local part such as `+cpu` that no index serves."""
-    try:
-        return version(package).partition("+")[0]
-    except PackageNotFoundError:
-        return None
+    return _PIN.sub(lambda match: f'#     "{match[1]}=={installed_version(match[1]) or match[2]}",\n', header)

@@ -10,6 +10,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from ftagent.tools.failures.recognise import JobEnd, recognise
 from ftagent.tools.failures.table import BY_NAME
+
 from tests.failures.corpus import NONE, Log, read_corpus
 
 

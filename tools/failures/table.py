@@ -258,7 +258,7 @@ CLASSES: tuple[FailureClass, ...] = (
     FailureClass(
         name="dataset_script",
         words="the dataset is loaded by a script, which `datasets` no longer runs",
-        advice="use its Parquet branch (`revision=\"refs/convert/parquet\"`), or another dataset",
+        advice='use its Parquet branch (`revision="refs/convert/parquet"`), or another dataset',
         raised=r"Dataset scripts are no longer supported",
     ),
     FailureClass(
