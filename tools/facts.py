@@ -508,7 +508,9 @@ class Repair(Fact):
     hardware: HardwareChoice | None = None
     """The choice from now on, where it changes."""
     overrides: dict[str, Any] = {}
-    """Values for the script from now on, beside the rules'."""
+    """Values of the script that the repair sets, from now on."""
+    planned: dict[str, Any] = {}
+    """Values of the script that a planner had set, and that stay."""
     rewrites: bool = False
     """Whether the script must be written anew."""
     hours: Range | None = None
@@ -605,6 +607,8 @@ class Resumed(Fact):
 
     script_sha256: str | None
     """Hash of `train.py` as it lies on disk now; a script that was edited by hand must pass preflight again."""
+    keeps_failure: bool = False
+    """Whether a failed job stays what it is, since its repair comes next."""
 
 
 class LlmCall(Fact):

@@ -69,7 +69,7 @@ class _Found:
 
 def recognise(end: JobEnd) -> Failure | None:
     """Return the class of a failure with the lines that show it, or None where the job did not fail or nobody knows."""
-    if end.stage not in ("failed", "timed_out"):
+    if end.stage not in ("failed", "timed_out") or (end.stage == "failed" and end.exit_code == 0):
         return None
     found = _in_reason(end) or _in_log(end) or _in_exit_code(end)
     if found is None:

@@ -80,6 +80,7 @@ SEED = 42
 LOGGING_STEPS = 1
 EVAL_STEPS = 0.5
 EVAL_ROWS = 24
+SAVE_TOTAL_LIMIT = 2
 # <constants>
 TASK = "CAUSAL_LM"
 METRICS = []
@@ -251,7 +252,7 @@ def config(evaluates: bool) -> SFTConfig:
         eval_steps=EVAL_STEPS,
         save_strategy="steps",
         save_steps=EVAL_STEPS,
-        save_total_limit=2,
+        save_total_limit=SAVE_TOTAL_LIMIT,
         # logs
         logging_steps=LOGGING_STEPS if max_steps == MAX_STEPS else 1,
         logging_first_step=True,
