@@ -139,7 +139,7 @@ def test_a_reward_whose_file_was_changed_since_is_refused(tmp_path: Path) -> Non
 
 
 def test_what_a_reward_needs_is_pinned(tmp_path: Path) -> None:
-    reward = Reward(name="math_equality", reason="test", options={"column": "answer"})
+    reward = Reward(name="math_equality", reason="test", options={"reference_column": "answer"})
     script = write_script(run_of("grpo", tmp_path, dataset={"rewards": (reward,)}))
     assert f"math-verify[antlr4-13-2]=={version('math-verify')}" in script.pins
 
