@@ -107,7 +107,7 @@ def _in_log(end: JobEnd) -> _Found | None:
             found = _of_chain(chain)
             del raised[-len(chain) :]
         if found is None:
-            return weak  # the last error is one that nobody knows: an earlier one is not why it ended
+            return None  # an error that nobody knows: neither an earlier one nor what followed from it is why it ended
         if not found.entry.weak:
             return found
         weak = found

@@ -428,7 +428,7 @@ CLASSES: tuple[FailureClass, ...] = (
         words="the pinned packages cannot be installed together",
         advice="see which one the message names",
         ladder=("rewrite",),
-        said=r"\s*×? ?No solution found when resolving|ERROR: (Could not find a version|No matching distribution|Cannot install)"
+        said=r"(error: |\s*× )?No solution found when resolving|ERROR: (Could not find a version|No matching distribution|Cannot install)"
         r"|error: Requirements contain conflicting|\s*× Failed to (build|download)",
     ),
     FailureClass(
