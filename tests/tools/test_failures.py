@@ -48,6 +48,12 @@ def test_an_unknown_last_error_is_not_explained_by_an_earlier_one() -> None:
     assert recognise(JobEnd(stage="failed", exit_code=1, tail=tail)) is None
 
 
+def test_rows_that_cannot_be_read_are_not_explained_by_what_one_of_them_says() -> None:
+    tail = (*traceback(FULL), *traceback("datasets.exceptions.DatasetGenerationError: An error occurred"))
+    failure = recognise(JobEnd(stage="failed", exit_code=1, tail=tail))
+    assert failure is not None and failure.name == "broken_rows"
+
+
 def test_an_unknown_error_raised_from_a_known_one_is_that_one() -> None:
     link = "The above exception was the direct cause of the following exception:"
     tail = (*traceback(FULL), link, *traceback("acme.TrainingError: step 3 failed"))
