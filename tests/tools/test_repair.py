@@ -325,3 +325,25 @@ def test_a_failure_that_has_a_repair_is_not_forgotten_on_resume(failed: Callable
     assert next_tool(refold(run.journal)) == "repair_run"
     edited = run.record(Resumed(script_sha256="e" * 64, keeps_failure=True))
     assert next_tool(edited) == "preflight"  # somebody mended it themselves
+
+
+def test_where_no_smaller_batch_is_left_the_next_larger_flavor_is_taken(failed: Callable[..., Run]) -> None:
+    small = {"flavor": "t4-small", "precision": "fp16", "batch": 1, "accumulation": 4, "checkpointing": True, "gpus": 1}
+    run, repair = repaired(failed("cuda_memory", spec={"backend": "hf-jobs"}, hardware=small))
+    assert repair.rung == "larger_flavor" and run.hardware is not None
+    assert [(c.name, c.old) for c in repair.changes] == [("flavor", "t4-small"), ("precision", "fp16")]
+    assert run.hardware.gpus == 1 and run.hardware.batch * run.hardware.accumulation == 4
+    assert repair.cost_usd is not None and repair.cost_usd.expected > 0
+    assert rungs_left(fail(run, "cuda_memory")) == ()
+
+
+def test_a_flavor_that_breaks_the_budget_is_no_repair(failed: Callable[..., Run]) -> None:
+    small = {"flavor": "t4-small", "precision": "fp16", "batch": 1, "checkpointing": True, "gpus": 1}
+    run = failed("cuda_memory", spec={"backend": "hf-jobs", "budget_usd": 0.0001}, hardware=small)
+    repair = repair_run(run)
+    assert repair.rung is None and "no flavor with more memory than `t4-small` stays within the limits" in repair.words
+
+
+def test_a_machine_s_memory_beside_a_gpu_is_not_mended_by_a_smaller_batch(failed: Callable[..., Run]) -> None:
+    small = {"flavor": "t4-small", "precision": "fp16", "gpus": 1}
+    assert rungs_left(failed("host_memory", spec={"backend": "hf-jobs"}, hardware=small)) == ("larger_flavor",)
