@@ -14,6 +14,13 @@ import torch, torch.distributed as dist
 dist.init_process_group("gloo", timeout=datetime.timedelta(seconds=4))
 rank = dist.get_rank()
 """
+_SELECT = """
+import time
+from datasets import Dataset
+if os.environ.get("RANK", "1") == "1":
+    Dataset.from_list([{"a": 1}]).select_columns(["text"])
+time.sleep(20)
+"""
 _UV = ("uv", "run", "--no-project", "--no-cache", "train.py")
 
 
@@ -196,15 +203,23 @@ os.abort()
     Case(
         name="rank_died_of_a_missing_column",
         failure="missing_column",
-        packages=("accelerate", "torch"),
-        script="""
-import time
-from datasets import Dataset
-if os.environ['RANK'] == '1':
-    Dataset.from_list([{'a': 1}]).select_columns(['text'])
-time.sleep(20)
-""",
-        command=("accelerate", "launch", "--cpu", "--num_processes", "2", "--num_machines", "1", "train.py"),
+        packages=("datasets", "torch"),
+        script=_SELECT,
+        command=("python", "-m", "torch.distributed.run", "--nproc-per-node", "2", "train.py"),
+    ),
+    Case(
+        name="launched_process_misses_a_column",
+        failure="missing_column",
+        packages=("accelerate", "datasets"),
+        script=_SELECT,
+        command=("accelerate", "launch", "--cpu", "train.py"),
+    ),
+    Case(
+        name="launched_process_fails_for_its_own_reasons",
+        failure="none",
+        packages=("accelerate",),
+        script="print(1 / 0)\n",
+        command=("accelerate", "launch", "--cpu", "train.py"),
     ),
     Case(
         name="rank_killed",

@@ -66,3 +66,14 @@ if rows > 2:
         "1.65 GiB is free."
     )
 """
+# At step 5 a checkpoint has been saved (of 9 steps, at half of them). The first attempt alone fails.
+OUT_OF_TOUCH_ONCE = """
+if step == 6 and not os.path.exists(FLAG):
+    open(FLAG, "w").close()
+    raise ConnectionResetError(104, "Connection reset by peer")
+"""
+NOT_FINITE_AT_THE_STATED_RATE = """
+if rate > 2e-4 and step >= 6:
+    print(f"loss is nan at step {step}: training ends here", file=sys.stderr)
+    sys.exit(3)
+"""
