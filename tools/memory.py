@@ -33,7 +33,7 @@ TILE_BYTES_CPU = 8.25 * 4
 # Resident before the first step, without the weights: Python, torch, transformers, TRL, PEFT, Trackio (measured 0.56).
 PROCESS_GIB = 0.56
 # Holes that the C heap does not give back: a base, and a share of what all layers keep of a batch, checkpointed or not.
-# The peak is in training steps alone: evaluating and saving add nothing to it (measured: 0.01 GiB). Batches of different
+# The peak is in training steps: evaluating and saving add nothing to it (measured: 0.01 GiB). Batches of different
 # lengths leave holes that the next ones do not fill, so that it grows for dozens of steps, and depends on the order of
 # the rows: from 2.30 GiB after 2 steps to 2.54 after 45 with one seed, to 2.72 with another. Fitted to the peaks of
 # SmolLM2-135M (batch 1 to 8, full and LoRA, with and without checkpointing, up to 45 steps, glibc's mmap threshold

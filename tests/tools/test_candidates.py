@@ -138,15 +138,16 @@ def test_distilling_into_all_weights_multiplies_in_float32() -> None:
     (full,), (sft,) = (
         plans("h200", task, adapter="full", batch=4, checkpointing=True) for task in (work(**generated), work())
     )
-    assert full.tokens_per_s < sft.tokens_per_s / 4
+    assert full.tokens_per_s < sft.tokens_per_s / 2
 
 
 def test_cards_without_nvlink_share_weights_slowly() -> None:
-    llama = work("Qwen3-8B")
-    slow = best("l40sx4", llama, adapter="full")
+    pcie = FLAVORS["l40sx4"]
+    assert pcie.gpu is not None
+    nvlink = replace(pcie, gpu=replace(pcie.gpu, link_gb_s=450.0))
+    slow, fast = (plans(flavor, work("Qwen3-8B"), adapter="full", batch=1)[0] for flavor in (pcie, nvlink))
     assert slow.sharded
-    fast = replace(FLAVORS["l40sx4"], gpu=replace(FLAVORS["l40sx4"].gpu, link_gb_s=450.0))
-    assert best(fast, llama, adapter="full").tokens_per_s > 2 * slow.tokens_per_s
+    assert fast.tokens_per_s > 2 * slow.tokens_per_s
 
 
 def test_completions_of_a_whole_step_are_generated_at_once() -> None:
