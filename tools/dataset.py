@@ -6,21 +6,24 @@ import hashlib
 import itertools
 import math
 import time
-from dataclasses import dataclass
+from pathlib import Path
 
 from .data.judging.checked import Checked
-from .data.judging.contamination import Overlap, overlap
+from .data.judging.contamination import overlap
 from .data.judging.findings import data_problems, token_problems
 from .data.judging.lengths import choose_max_length, cuts, histogram, percentiles
 from .data.judging.proof import TIMEOUT_S, WORKER, Proof, TrlRefusal, give, hear
 from .data.judging.quality import quality_problems
+from .data.judging.rows import Rows
 from .data.judging.scan import Scan, scan
-from .data.judging.side import Side, column_types, columns_read, read_side, repeated, unusable
+from .data.judging.side import Side, columns_read, read_side, unusable
+from .data.reading.formats import are_near
 from .data.reading.sources import Source, open_source, resolve_dataset
-from .data.shaping.shapes import SELECT_COLUMNS, Refusal, Shape, recognise
+from .data.shaping.shapes import SELECT_COLUMNS, Refusal, recognise
 from .errors import InputError, ToolError
 from .facts import GENERATING_METHODS, DatasetReport, Holdout, Lengths, Missing, Problem, Spec
 from .gates import require
+from .rewards.settled import rewards_for
 from .run import Run
 from .wording import one_line
 from .worker import Worker
@@ -69,7 +72,8 @@ def validate_dataset(
 
     Args:
         run: The run, with its plan.
-        full: Read every row of a large set, too; without it, at most 1,500 are read, tokenised and checked.
+        full: Read every row of a large set, too; without it, at most 1,500 are read, tokenised and checked. A run that
+            will train reads every row in any case where the set lies here, or is small.
         show: Tell the run's listeners this many rows as the trainer sees them, with the tokens that carry loss.
         max_length: Cut rows at this many tokens.
         split: The split to train on.
@@ -93,22 +97,25 @@ def validate_dataset(
         )
         rows = _read(source, spec, benchmarks)
         run.journal.tell("progress", step=f"letting TRL prepare {len(rows.train.keys) + len(rows.heldout.keys)} rows")
-        give(worker, rows.shape, rows.sides, model=model, method=spec.method, show=show, stated=stated)
+        give(worker, rows, model=model, method=spec.method, show=show, stated=stated)
         problems = quality_problems(*(_checked(side) for side in rows.sides))
-        scanned = _scan(run, source, rows) if full and not _is_whole(rows) else None
+        scanned = _scan(run, source, rows, benchmarks) if _reads_all(source, spec, rows, full=full) else None
         proof = hear(worker)
     if isinstance(proof, TrlRefusal):
         raise _refused(source, spec, Missing(missing=proof.missing, nearest=proof.way_out(run.log(TOOL))))
     for example in proof.examples:
         run.journal.tell("example", **example)
-    report = _report(source, spec, rows, proof, stated)
-    found = (*data_problems(ref, rows.sides, rows.overlap, scanned), *problems, *token_problems(proof, report))
+    kept = rows.kept(map(int, proof.left_out), scanned, is_one_split=source.holdout != "split_given")
+    report = _report(source, spec, rows, kept, proof, stated)
+    found = (*data_problems(ref, kept, scanned), *problems, *token_problems(proof, report, exact=rows.exact))
+    rewards = rewards_for(spec, report.trainer_columns, list(rows.train.mapped.values()), Path.cwd())
+    if isinstance(rewards, Missing):
+        detail = f"{rewards.missing}; {rewards.nearest}"
+        found, rewards = (*found, Problem(kind="no reward", count=report.rows, detail=detail)), ()
+    duplicates = scanned.duplicates if scanned else report.duplicates
+    seconds = round(time.monotonic() - began, 2)
     return report.model_copy(
-        update={
-            "problems": found,
-            **({"duplicates": scanned.duplicates} if scanned else {}),
-            "seconds": round(time.monotonic() - began, 2),
-        }
+        update={"problems": found, "rewards": rewards, "duplicates": duplicates, "seconds": seconds}
     )
 
 
@@ -123,21 +130,6 @@ def _planned(spec: Spec | None) -> tuple[Spec, str]:
 # --- reading the rows -------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, kw_only=True)
-class Rows:
-    """What was read, and how it becomes what the trainer takes."""
-
-    shape: Shape
-    train: Side
-    heldout: Side
-    overlap: Overlap
-
-    @property
-    def sides(self) -> tuple[Side, Side]:
-        """Both sides."""
-        return self.train, self.heldout
-
-
 def _read(source: Source, spec: Spec, benchmarks: tuple[str, ...]) -> Rows:
     """Recognise the rows, filter and map them, and leave out those that a benchmark would ask for.
 
@@ -150,7 +142,13 @@ def _read(source: Source, spec: Spec, benchmarks: tuple[str, ...]) -> Rows:
     train = read_side(source.train, source.train_total, shape)
     heldout = read_side(source.heldout, source.heldout_total, shape)
     found = overlap(itertools.chain(_checked(train), _checked(heldout)), benchmarks)
-    rows = Rows(shape=shape, train=train.without(found.hits), heldout=heldout.without(found.hits), overlap=found)
+    rows = Rows(
+        shape=shape,
+        train=train.without(found.hits),
+        heldout=heldout.without(found.hits),
+        overlap=found,
+        exact=source.exact,
+    )
     if not rows.train.keys:
         raise _refused(source, spec, _nothing_usable(rows))
     return rows
@@ -171,15 +169,22 @@ def _checked(side: Side) -> list[Checked]:
     return [Checked(number=number, columns=row) for number, row in side.mapped.items()]
 
 
-def _is_whole(rows: Rows) -> bool:
-    return not any(side.unread for side in rows.sides)
+def _reads_all(source: Source, spec: Spec, rows: Rows, *, full: bool) -> bool:
+    """Whether every row is read: where somebody asks for it, and for a run that will train on them if that is cheap.
+
+    The plan of a run has its dataset pinned; that of a lone tool has not, and its verdict comes from a sample.
+    """
+    if rows.are_whole:
+        return False
+    return full or (spec.dataset_ref is not None and are_near(source.files))
 
 
-def _scan(run: Run, source: Source, rows: Rows) -> Scan:
+def _scan(run: Run, source: Source, rows: Rows, benchmarks: tuple[str, ...]) -> Scan:
     def tell(done: int, total: int | None) -> None:
         run.journal.tell("progress", step="reading every row", done=done, total=total)
 
-    return scan(source.files, source.format, columns=columns_read(rows.train, rows.shape), on_progress=tell)
+    columns = columns_read(rows.train, rows.shape)
+    return scan(source.files, source.format, columns=columns, benchmarks=benchmarks, on_progress=tell)
 
 
 def _refused(source: Source, spec: Spec, refusal: Missing) -> DataRefused:
@@ -207,12 +212,11 @@ def _refused(source: Source, spec: Spec, refusal: Missing) -> DataRefused:
 # --- the report -------------------------------------------------------------------------------------------------------
 
 
-def _report(source: Source, spec: Spec, rows: Rows, proof: Proof, stated: int | None) -> DatasetReport:
-    left_out = [int(number) for number in proof.left_out]
-    train, heldout = (side.without(left_out) for side in rows.sides)
+def _report(source: Source, spec: Spec, rows: Rows, kept: Rows, proof: Proof, stated: int | None) -> DatasetReport:
+    train, heldout = kept.sides
     length = stated or choose_max_length(proof.lengths, proof.context)
     counts = _counts(source, proof, length, generates=spec.method in GENERATING_METHODS)
-    is_whole = not (left_out or rows.overlap.hits or unusable(*rows.sides))
+    is_whole = not (kept.left_out or unusable(*rows.sides))
     mapping = rows.shape.mapping or (SELECT_COLUMNS if proof.as_is or not is_whole else None)
     return DatasetReport(
         verdict="mapped" if mapping else "ready",
@@ -222,17 +226,17 @@ def _report(source: Source, spec: Spec, rows: Rows, proof: Proof, stated: int | 
         rows=train.rows + heldout.rows,
         mapping=mapping,
         filter=_filter(rows),
-        left_out=tuple(sorted({*left_out, *rows.overlap.hits})),
+        left_out=kept.left_out,
         shape=rows.shape.kind,
         trainer_columns=rows.shape.trainer_columns,
-        column_types=column_types(rows.sides, rows.shape.trainer_columns),
+        column_types=rows.column_types,
         lengths=percentiles(proof.lengths),
         histogram=histogram(proof.lengths),
         cuts=cuts(proof.at, proof.counted, length, proof.lengths[-1]),
         max_length=length,
         truncated_share=sum(tokens > length for tokens in proof.lengths) / len(proof.lengths),
-        duplicates=len(repeated(train, heldout)),
-        overlap=len(rows.overlap.hits) if rows.overlap.benchmarks else None,
+        duplicates=len(kept.repeated),
+        overlap=len(kept.overlap.hits) if rows.overlap.benchmarks else None,
         benchmarks=tuple(rows.overlap.benchmarks),
         choices=source.choices | ({"mapping": rows.shape.rule} if rows.shape.rule else {}),
         holdout=Holdout(function=source.holdout, rows=heldout.rows, reason=HOLDOUT_REASONS[source.holdout]),
@@ -240,7 +244,7 @@ def _report(source: Source, spec: Spec, rows: Rows, proof: Proof, stated: int | 
         trained_tokens=round(counts["trained"] * train.scale),
         loss_on=proof.loss_on,
         proof=proof.in_words(),
-        sampling=_sampling(rows, exact=source.exact),
+        sampling=_sampling(rows),
         fingerprint="sha256:" + hashlib.sha256(b"".join([*train.keys.values(), *heldout.keys.values()])).hexdigest(),
     )
 
@@ -257,16 +261,16 @@ def _counts(source: Source, proof: Proof, length: int, *, generates: bool) -> di
 
 def _filter(rows: Rows) -> str | None:
     """Name the filter where it has something to do; rows that nobody has read may need it."""
-    return rows.shape.filter if unusable(*rows.sides) or not _is_whole(rows) else None
+    return rows.shape.filter if unusable(*rows.sides) or not rows.are_whole else None
 
 
-def _sampling(rows: Rows, *, exact: bool) -> str:
+def _sampling(rows: Rows) -> str:
     """Say how many rows were read, and how far a share of them may be off.
 
     The half width of a 95 % interval for a share of n rows is at most 0.98 / √n (normal approximation, at one half).
     """
-    if _is_whole(rows):
+    if rows.are_whole:
         return ""
     read, total = (sum(getattr(side, name) for side in rows.sides) for name in ("read", "total"))
-    of = f"{read:,} of {'' if exact else 'about '}{total:,} rows were read, from all over the set"
+    of = f"{read:,} of {'' if rows.exact else 'about '}{total:,} rows were read, from all over the set"
     return f"{of}: a share of them is right to within {98 / math.sqrt(read):.1f} points (95 %)"

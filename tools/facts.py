@@ -19,9 +19,25 @@ Sharding = Literal["ddp", "fsdp2", "zero3"]
 Stage = Literal["queued", "running", "completed", "failed", "cancelled", "timed_out"]
 Health = Literal["healthy", "diverged", "stalled", "out_of_memory", "timed_out", "failed", "cancelled", "done"]
 Verdict = Literal["better", "worse", "no evidence"]
+Rung = Literal[
+    "smaller_batch",
+    "checkpointing",
+    "larger_flavor",
+    "more_time",
+    "lower_learning_rate",
+    "full_precision",
+    "other_precision",
+    "fewer_checkpoints",
+    "again",
+    "from_start",
+    "rewrite",
+]
+"""What a repair may do; `tools/repair.py` has one function for each."""
 
 GENERATING_METHODS: frozenset[Method] = frozenset({"grpo", "rloo", "distillation"})
 """Methods that learn from what the model itself generates; their data has prompts only."""
+REWARDED_METHODS: frozenset[Method] = frozenset({"grpo", "rloo"})
+"""Of those, the ones that answer each prompt several times and learn from rewards for the answers."""
 TERMINAL_STAGES: frozenset[Stage] = frozenset({"completed", "failed", "cancelled", "timed_out"})
 
 
@@ -77,6 +93,14 @@ class Overrides(Fact):
     adapter: Adapter | None = None
     r: int | None = None
     lora_alpha: int | None = None
+    beta: float | None = None
+    temperature: float | None = None
+    num_generations: int | None = None
+    max_completion_length: int | None = None
+    rewards: tuple[str, ...] | None = None
+    """Names of rewards for GRPO and RLOO, or `file.py:function`."""
+    teacher: str | None = None
+    """The model that a distillation learns from."""
     quantisations: tuple[str, ...] | None = None
     benchmarks: tuple[str, ...] | None = None
 
@@ -106,6 +130,7 @@ class Spec(Fact):
     questions: tuple[str, ...] = ()
     """What a person must decide before the run can go on."""
     model_ref: ModelRef | None = None
+    teacher_ref: ModelRef | None = None
     dataset_ref: DatasetRef | None = None
 
 
@@ -160,6 +185,20 @@ class Holdout(Fact):
     reason: str
 
 
+class Reward(Fact):
+    """What tells good completions from bad ones."""
+
+    name: str
+    """A name in `tools/rewards/table.py`, or that of a person's own function."""
+    reason: str
+    options: dict[str, Any] = {}
+    """Keyword arguments, such as the column with the reference."""
+    own: str | None = None
+    """`FILE.py:FUNCTION` of a person's own, absolute."""
+    sha256: str | None = None
+    """Of that file."""
+
+
 class DatasetReport(Fact):
     """The verdict on a dataset for one method, from TRL's own preparation of real rows."""
 
@@ -196,6 +235,8 @@ class DatasetReport(Fact):
     benchmarks: tuple[str, ...] = ()
     """The benchmarks that the rows were held against."""
     problems: tuple[Problem, ...] = ()
+    rewards: tuple[Reward, ...] = ()
+    """What GRPO and RLOO learn from; empty where the rows say nothing about what is right."""
     choices: dict[str, str] = {}
     """What was chosen for the person (subset, split), and by which rule."""
     holdout: Holdout | None = None
@@ -405,6 +446,19 @@ class Alert(Fact):
     step: int | None = None
 
 
+class Failure(Fact):
+    """Why a job ended, as far as the end of its log and its backend tell."""
+
+    name: str
+    """The class, one of `tools/failures/table.py`."""
+    words: str
+    """What happened, as a sentence without its full stop."""
+    evidence: tuple[str, ...]
+    """The lines that show it, cut to size, without secrets."""
+    advice: str
+    """What a person should do where no repair is left."""
+
+
 class JobReport(Fact):
     """How a job stands, or how it ended."""
 
@@ -422,9 +476,46 @@ class JobReport(Fact):
     peak_memory_gib: float | None = None
     cost_usd: float = 0.0
     exit_code: int | None = None
+    failure: Failure | None = None
+    """Set where a job failed for a reason that is known."""
     alerts: tuple[Alert, ...] = ()
     result: dict[str, Any] = {}
     """The script's own `result.json`."""
+
+
+# --- repair_run -------------------------------------------------------------------------------------------------------
+
+
+class Change(Fact):
+    """One value that a repair changes."""
+
+    name: str
+    old: Any
+    new: Any
+
+
+class Repair(Fact):
+    """The answer to one failure: one bounded change, after which the run goes on; or that there is none."""
+
+    job_id: str
+    """The job that failed."""
+    failure: Failure
+    rung: Rung | None
+    """None where nothing that may be changed would help: then a person must decide."""
+    words: str
+    """What is done, or why nothing is, in one sentence."""
+    changes: tuple[Change, ...] = ()
+    hardware: HardwareChoice | None = None
+    """The choice from now on, where it changes."""
+    overrides: dict[str, Any] = {}
+    """Values of the script that the repair sets, from now on."""
+    planned: dict[str, Any] = {}
+    """Values of the script that a planner had set, and that stay."""
+    rewrites: bool = False
+    """Whether the script must be written anew."""
+    hours: Range | None = None
+    """What the next job takes; None where there is none."""
+    cost_usd: Range | None = None
 
 
 # --- evaluate_model, export_gguf --------------------------------------------------------------------------------------
@@ -516,6 +607,8 @@ class Resumed(Fact):
 
     script_sha256: str | None
     """Hash of `train.py` as it lies on disk now; a script that was edited by hand must pass preflight again."""
+    keeps_failure: bool = False
+    """Whether a failed job stays what it is, since its repair comes next."""
 
 
 class LlmCall(Fact):

@@ -26,6 +26,10 @@ STEP = "train/global_step"
 
 _PAIR = re.compile(r"'([\w/]+)': '?(-?(?:\d[\d.]*(?:e[-+]?\d+)?|nan|inf))\b")
 
+_RESUMED = re.compile(r"goes on from step (\d+)")
+OF_METRICS = ("{'", "goes on from step ")
+"""How a line begins that says something of the training's metrics."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
@@ -88,9 +92,7 @@ def _number(value: float | str) -> float | None:
 
 
 def read_log(log: Path, start: int = 0, *, logging_steps: int = 1) -> list[Point]:
-    """Return the points that transformers printed into `log`, such as `{'loss': '1.234', 'epoch': '0.5'}`.
-
-    The lines carry no step (`ProgressCallback.on_log`, `PrinterCallback.on_log`), so it is counted.
+    """Return the points that transformers printed into `log`; see `points_in`.
 
     Args:
         log: The log file; it may not exist yet.
@@ -102,13 +104,31 @@ def read_log(log: Path, start: int = 0, *, logging_steps: int = 1) -> list[Point
     with log.open("rb") as file:
         file.seek(start)
         lines = file.read().decode("utf-8", errors="replace").replace("\r", "\n").split("\n")
+    return points_in(((None, line) for line in lines), logging_steps=logging_steps)
+
+
+def points_in(lines: Iterable[tuple[datetime | None, str]], *, logging_steps: int = 1) -> list[Point]:
+    """Return the points in lines such as `{'loss': '1.234', 'epoch': '0.5'}`, one a step, in order.
+
+    The lines carry no step (`ProgressCallback.on_log`, `PrinterCallback.on_log`), so it is counted: the first step is
+    logged, then every multiple of `logging_steps`. A resumed training says where it goes on (`templates/base.py`).
+
+    Args:
+        lines: When each was printed, where that is known, and its text.
+        logging_steps: Steps between two lines.
+    """
     points: list[Point] = []
     step = 0
-    for line in lines:
-        if line.startswith(("{'loss'", "{'eval_loss'")):
-            step += logging_steps if line.startswith("{'loss'") else 0
-            values = {_trackio_name(name): _number(value) for name, value in _PAIR.findall(line)}
-            points.append(Point(step=step, time=None, values=values))
+    for time, line in lines:
+        if not line.startswith(OF_METRICS):
+            continue
+        if resumed := _RESUMED.match(line):
+            step = int(resumed[1])
+        values = {_trackio_name(name): _number(value) for name, value in _PAIR.findall(line)}
+        if LOSS in values:
+            step = (step // logging_steps + 1) * logging_steps if step else 1
+        if LOSS in values or EVAL_LOSS in values:
+            points.append(Point(step=step, time=time, values=values))
     return merged(points)
 
 

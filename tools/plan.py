@@ -15,7 +15,6 @@ from .wording import one_line
 from .words import Reading, read_words
 
 EXAMPLE = 'ftagent "fine-tune SmolLM2-135M-Instruct on examples/docstrings.jsonl"'
-BUILT_METHODS = ("sft",)
 BUILT_TARGETS = ("evaluate", "export")
 LLAMA_CPP_MODULES = ("xllamacpp", "cyllama")
 
@@ -67,8 +66,6 @@ def refuse_unbuilt(spec: Spec) -> None:
         InputError: With what was asked for, and what can be had instead.
     """
     wanted = [
-        (spec.backend != "local", f"jobs on `{spec.backend}`", "--backend local trains on this machine"),
-        (spec.method not in BUILT_METHODS, f"`{spec.method}`", f"methods: {', '.join(BUILT_METHODS)}"),
         *((t not in BUILT_TARGETS, f"`{t}`", f"targets: {', '.join(BUILT_TARGETS)}") for t in spec.targets),
         *(
             (True, f"the benchmark `{b}`", "leave it out: base and tuned model are compared on held-out rows")
@@ -154,9 +151,16 @@ def _spec(request: str, reading: Reading, settings: Settings) -> Spec:
             "max_hours": reading.max_hours,
             "stated": tuple(stated),
             "inferred": inferred,
-            "questions": tuple(reading.questions),
+            "questions": (*reading.questions, *_open_questions(reading)),
         }
     )
+
+
+def _open_questions(reading: Reading) -> list[str]:
+    """Return what a method needs and nobody named."""
+    if reading.method == "distillation" and "teacher" not in reading.overrides:
+        return ["which model is the teacher? Say: distil TEACHER into STUDENT"]
+    return []
 
 
 def _targets(reading: Reading, stated: list[str], inferred: dict[str, str]) -> tuple[Target, ...]:
@@ -166,7 +170,10 @@ def _targets(reading: Reading, stated: list[str], inferred: dict[str, str]) -> t
         return reading.targets
     default: list[Target] = ["evaluate", "export"]
     reason = "no target is named: a model is compared with its base and exported to GGUF"
-    if missing := [m for m in LLAMA_CPP_MODULES if importlib.util.find_spec(m) is None]:
+    if reading.method == "reward":
+        default.remove("export")
+        reason = "no target is named; a reward model generates nothing, so it is not exported to GGUF"
+    elif missing := [m for m in LLAMA_CPP_MODULES if importlib.util.find_spec(m) is None]:
         default.remove("export")
         reason = f"no target is named; the export is left out because {', '.join(missing)} is not installed"
     inferred["targets"] = reason
@@ -174,10 +181,16 @@ def _targets(reading: Reading, stated: list[str], inferred: dict[str, str]) -> t
 
 
 def _resolve(spec: Spec, run: Run) -> Spec:
+    from .backends.hf_jobs import refuse_local_inputs
     from .data.reading.sources import resolve_dataset
     from .models import resolve_model
 
     # The dataset first: it is the cheaper of the two to look up, and the more often mistyped.
     dataset = resolve_dataset(spec.dataset, run.settings)
     model = resolve_model(spec.model, run.settings, run.journal.tell)
-    return spec.model_copy(update={"dataset_ref": dataset, "model_ref": model})
+    named = spec.overrides.teacher
+    teacher = resolve_model(named, run.settings, run.journal.tell) if named else None
+    spec = spec.model_copy(update={"dataset_ref": dataset, "model_ref": model, "teacher_ref": teacher})
+    if spec.backend == "hf-jobs":
+        refuse_local_inputs(spec)
+    return spec

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import tempfile
 import time
 from pathlib import Path
@@ -14,18 +13,10 @@ from .facts import Check, PreflightReport, Script, Spec
 from .gates import require
 from .metrics import LOSS, read_trackio
 from .run import Run, experiment_name
-from .script import script_is_unchanged
+from .script_checks import check_script
 from .worker import run_worker
 
 TIMEOUT_S = 300.0
-
-# What tokens of the services look like whose libraries a training script may use.
-SECRETS = {
-    "Hugging Face token": r"\bhf_[A-Za-z0-9]{20,}",
-    "API key": r"\bsk-[A-Za-z0-9_-]{20,}",
-    "GitHub token": r"\b(ghp|gho|ghs|github_pat)_[A-Za-z0-9_]{20,}",
-    "AWS key": r"\bAKIA[A-Z0-9]{16}\b",
-}
 
 # What later steps and the report read in `result.json`.
 RESULT = (
@@ -47,7 +38,7 @@ def preflight(run: Run) -> PreflightReport:
     require("preflight", run)
     assert run.spec is not None and run.script is not None
     started = time.monotonic()
-    checks = _static_checks(run, run.script)
+    checks = check_script(run)
     if all(check.ok for check in checks):
         with tempfile.TemporaryDirectory(prefix="ftagent-preflight-") as scratch:
             checks += _rehearsal(run, run.spec, run.script, Path(scratch))
@@ -60,27 +51,18 @@ def preflight(run: Run) -> PreflightReport:
     )
 
 
-def _static_checks(run: Run, script: Script) -> list[Check]:
-    """Look at the script's text."""
-    if not script_is_unchanged(run):
-        detail = f"{script.path} was changed or removed since it was written: call write_script"
-        return [Check(name="script", ok=False, detail=detail)]
-    text = (run.folder / script.path).read_text(encoding="utf-8")
-    found = [what for what, pattern in SECRETS.items() if re.search(pattern, text)]
-    detail = f"{script.path} holds a {' and a '.join(found)}: take it out, and give it to the job as a secret"
-    return [
-        Check(name="script", ok=True, detail=f"sha256 {script.sha256[:12]}"),
-        Check(name="no secret", ok=not found, detail=detail if found else "no token or key in the script"),
-    ]
-
-
 def _rehearsal(run: Run, spec: Spec, script: Script, scratch: Path) -> list[Check]:
     """Run the script, and look at what it left in `scratch`."""
     assert spec.model_ref is not None
     trackio = scratch / "trackio"
+    model, teacher = spec.model_ref, spec.teacher_ref
     request = {
-        "model": spec.model_ref.path or spec.model_ref.id,
-        "revision": None if spec.model_ref.path else spec.model_ref.revision,
+        "method": script.method,
+        "model": model.path or model.id,
+        "revision": None if model.path else model.revision,
+        "rewards": [(r.name, r.options.get("reference_column")) for r in run.dataset.rewards] if run.dataset else [],
+        "tools": str(Path(__file__).parent),
+        "teacher": teacher and (teacher.path or teacher.id, None if teacher.path else teacher.revision),
         "script": str(run.folder.resolve() / script.path),
         "folder": str(scratch),
     }

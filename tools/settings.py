@@ -37,6 +37,8 @@ class Settings(Fact):
     """Base URL of an OpenAI-compatible server."""
     backend: Literal["local", "hf-jobs"] | None = None
     """None: hf-jobs where a Hub token is found, else local."""
+    namespace: str | None = None
+    """The Hub user or organisation that owns and pays for jobs and owns their models; None: whose token it is."""
     max_cost_usd: float | None = None
     """Hard cap over GPU and LLM money together."""
     python: str = sys.executable

@@ -2,8 +2,25 @@
 
 from __future__ import annotations
 
+import re
+
+# What tokens of the services look like whose libraries a training script may use.
+SECRETS = {
+    "Hugging Face token": r"\bhf_[A-Za-z0-9]{20,}",
+    "API key": r"\bsk-[A-Za-z0-9_-]{20,}",
+    "GitHub token": r"\b(ghp|gho|ghs|github_pat)_[A-Za-z0-9_]{20,}",
+    "AWS key": r"\bAKIA[A-Z0-9]{16}\b",
+}
+
 
 def one_line(text: str, limit: int = 40) -> str:
     """Return foreign text in one line of at most `limit` characters, without those that steer a terminal."""
     line = "".join(mark if mark.isprintable() else "�" for mark in " ".join(text.split()))
     return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def without_secrets(text: str) -> str:
+    """Return foreign text with everything that looks like a token replaced by what it is."""
+    for what, pattern in SECRETS.items():
+        text = re.sub(pattern, f"[{what}]", text)
+    return text

@@ -13,6 +13,7 @@ from typing import Any
 
 from .facts import Method, Target
 
+REWARDS = ("exact_answer", "math_equality", "code_passes_tests", "format_matches", "length_within")
 DATA_ENDINGS = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".arrow", ".txt", ".gz", ".zst")
 
 # A name in an instruction: a quoted text, or a run of characters that model ids, dataset ids and paths are made of.
@@ -164,6 +165,24 @@ OVERRIDES: tuple[_Value, ...] = (
         rf"context(?: window)?){_IS}{_COUNT}",
         read=_whole,
     ),
+    _Value(
+        name="max_completion_length",
+        pattern=rf"\bmax(?:imum)?[_ -]?completion[_ -]?(?:len(?:gth)?|tokens){_IS}{_COUNT}",
+        read=_whole,
+    ),
+    _Value(
+        name="max_completion_length",
+        pattern=r"\b(?:completions|answers) of (?:at most |up to )?(\d[\d,]*k?) tokens\b",
+        read=_whole,
+    ),
+    _Value(name="num_generations", pattern=rf"\bnum[_ -]generations{_IS}(\d+)\b", read=int),
+    _Value(
+        name="num_generations",
+        pattern=r"\b(\d+)\s+(?:generations|completions|answers|rollouts)\b(?: (?:a|per|for each) prompt)?",
+        read=int,
+    ),
+    _Value(name="beta", pattern=rf"\bbeta{_IS}(\d+(?:\.\d+)?)\b", read=float),
+    _Value(name="temperature", pattern=rf"\btemperature{_IS}(\d+(?:\.\d+)?)\b", read=float),
     _Value(name="seed", pattern=rf"\bseed{_IS}(\d+)\b", read=int),
     _Value(name="warmup_ratio", pattern=rf"\bwarm-?up(?:[_ ]ratio)?{_IS}(0?\.\d+)\b", read=float),
     _Value(name="weight_decay", pattern=rf"\bweight[_ ]decay{_IS}{_FLOAT}", read=float),
@@ -258,12 +277,15 @@ def read_words(text: str) -> Reading:
     _read_values(LIMITS, lowered, limits, reading.questions)
     reading.budget_usd, reading.max_hours = limits.get("budget_usd"), limits.get("max_hours")
     _read_choices(lowered, reading)
+    if "teacher" in reading.overrides and reading.method is None:
+        reading.method = "distillation"  # nothing else has one
     return reading
 
 
 def _read_names(text: str, reading: Reading) -> str:
     """Take model, dataset, subset and split out of the text; return it without them, so that no name is read as a value."""
-    rest = text
+    rest = _read_teacher(text, reading)
+    rest = _read_rewards(rest, reading)
     for attribute, pattern in (
         ("subset", rf"\b(?:subset|config(?:uration)?)\s*[=:]?\s*{_NAME.format('n')}"),
         ("split", rf"\bsplit\s*[=:]?\s*{_NAME.format('n')}"),
@@ -276,6 +298,35 @@ def _read_names(text: str, reading: Reading) -> str:
     if reading.dataset is None:
         reading.dataset, rest = _find(rest, _DATASET_PATTERNS, _is_word)
     return rest
+
+
+_TEACHERS = (
+    rf"\b(?:distil+(?:ing)?)\s+{_ARTICLE}{_NAME.format('n')}\s+(?:in)?to\b",
+    rf"{_NAME.format('n')}\s+(?:as|is)\s+(?:the\s+)?teacher\b",
+    rf"\bteacher(?:[ -]model)?\s*(?:is|[=:])?\s+{_NAME.format('n')}",
+)
+
+
+def _read_teacher(text: str, reading: Reading) -> str:
+    """Take the model that is learned from out of the text."""
+    for pattern in _TEACHERS:
+        if (match := re.search(pattern, text, re.IGNORECASE)) and (name := _name(match)).lower() not in _NO_NAME:
+            reading.overrides["teacher"] = name
+            into = re.sub(r"\s+(?:in)?to$", "", match[0], flags=re.IGNORECASE)  # what follows it is the student
+            return text[: match.start()] + into.replace(name, " ") + text[match.end() :]
+    return text
+
+
+def _read_rewards(text: str, reading: Reading) -> str:
+    """Take the rewards out of the text: those that ftagent knows by their names, and functions of files."""
+    found: dict[str, None] = {}
+    for pattern in (r"[\w./~-]+\.py:\w+", rf"\b(?:{'|'.join(name.replace('_', '[_ ]') for name in REWARDS)})\b"):
+        for match in re.finditer(pattern, text):
+            found[match[0] if ":" in match[0] else match[0].replace(" ", "_")] = None
+        text = re.sub(pattern, " ", text)
+    if found:
+        reading.overrides["rewards"] = tuple(found)
+    return text
 
 
 _DATASET_PATTERNS = (

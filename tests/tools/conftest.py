@@ -8,7 +8,7 @@ import textwrap
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import pytest
 from ftagent.tools.backends import local
@@ -28,6 +28,8 @@ from ftagent.tools.facts import (
 from ftagent.tools.run import REPORTS, Run, experiment_name, new_run
 from ftagent.tools.settings import Settings
 
+Backend = Literal["local", "hf-jobs"]
+
 
 class Prove(Protocol):
     """Makes a run whose `train.py` is this text."""
@@ -41,6 +43,7 @@ class Prove(Protocol):
         max_cost_usd: float | None = None,
         epochs: float = 1.0,
         parameters: tuple[Parameter, ...] = (),
+        backend: Backend = "local",
     ) -> Run: ...
 
 
@@ -59,10 +62,14 @@ def prove(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Prove]:
         max_cost_usd: float | None = None,
         epochs: float = 1.0,
         parameters: tuple[Parameter, ...] = (),
+        backend: Backend = "local",
     ) -> Run:
         run = new_run(Settings(workdir=tmp_path, python=sys.executable, max_cost_usd=max_cost_usd))
-        spec = Spec(request="test", model="Tiny-0.1B", dataset="rows.jsonl")
-        run = run.record(spec).record(_dataset()).record(_hardware(timeout_s, usd_per_hour, epochs))
+        spec = Spec(request="test", model="Tiny-0.1B", dataset="rows.jsonl", backend=backend)
+        hardware = _hardware(timeout_s, usd_per_hour, epochs)
+        if backend == "hf-jobs":
+            hardware = hardware.model_copy(update={"flavor": "cpu-basic"})
+        run = run.record(spec).record(_dataset()).record(hardware)
         run.journal.settle(tmp_path / REPORTS / experiment_name(spec) / run.id)
         runs.append(prove_script(run, train, parameters))
         return runs[-1]
@@ -81,8 +88,8 @@ def prove_script(run: Run, train: str, parameters: tuple[Parameter, ...] = ()) -
     run = run.record(PreflightReport(script_sha256=sha256, ok=True, seconds=1, checks=(), log="preflight.log"))
     assert run.hardware is not None
     quote = Quote(
-        backend="local",
-        flavor="cpu",
+        backend=run.spec.backend if run.spec else "local",
+        flavor=run.hardware.flavor,
         script_sha256=sha256,
         hours=run.hardware.hours,
         cost_usd=run.hardware.cost_usd,

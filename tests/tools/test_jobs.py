@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from ftagent.tools.backends.local import LocalBackend
-from ftagent.tools.errors import BudgetExceeded, GateClosed, ToolError
+from ftagent.tools.errors import BudgetExceeded, GateClosed, UserError
 from ftagent.tools.facts import TERMINAL_STAGES, Job, JobIntent
 from ftagent.tools.jobs import cancel_job, make_quote, submit_job
 from ftagent.tools.monitor import monitor_job
@@ -114,11 +114,11 @@ def test_a_job_whose_worst_case_is_over_the_cap_is_refused_before_its_intent(pro
     assert "job_intent" not in kinds(run)
 
 
-def test_a_backend_that_is_not_built_is_refused(prove: Callable[..., Run]) -> None:
+def test_a_job_on_the_hub_is_refused_where_there_is_no_hub(prove: Callable[..., Run]) -> None:
     run = prove("")
     assert run.spec is not None
     run = run.record(run.spec.model_copy(update={"backend": "hf-jobs"}))
-    with pytest.raises(ToolError, match="hf-jobs"):
+    with pytest.raises(UserError, match="jobs run on the Hub"):
         submit_job(run)
 
 

@@ -15,6 +15,7 @@ from ftagent.tools.metrics import (
     Point,
     merged,
     pace,
+    points_in,
     read_log,
     read_metrics,
     read_trackio,
@@ -151,7 +152,17 @@ def test_the_lines_that_transformers_prints_are_read(tmp_path: Path) -> None:
     first = {LOSS: 2.346, "train/learning_rate": 2e-05, "train/rewards/chosen": -0.5, "train/epoch": 0.5}
     second = {LOSS: None, "train/epoch": 1.0, EVAL_LOSS: 1.25}
     found = [(p.step, p.values) for p in read_log(log, start, logging_steps=2)]
-    assert found == [(2, first), (4, second), (6, first), (8, second)]
+    assert found == [(1, first), (2, second), (4, first), (6, second)]
+
+
+def test_a_resumed_training_counts_on_from_where_it_says() -> None:
+    lines = ["goes on from step 25", "{'loss': '2.0'}", "{'eval_loss': '1.5'}", "loss: 3", "{'loss': '1.0'}"]
+    at = [START + timedelta(seconds=n) for n in range(len(lines))]
+    found = points_in(zip(at, lines, strict=True), logging_steps=10)
+    assert [(p.step, p.time, p.values) for p in found] == [
+        (30, at[1], {LOSS: 2.0, EVAL_LOSS: 1.5}),
+        (40, at[4], {LOSS: 1.0}),
+    ]
 
 
 def test_metrics_survive_the_way_to_disk_with_nan_as_null(tmp_path: Path) -> None:

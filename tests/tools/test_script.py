@@ -4,23 +4,24 @@ import ast
 import subprocess
 import sys
 from importlib.metadata import version
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ftagent.tools.errors import GateClosed, InputError, ToolError
-from ftagent.tools.facts import DatasetRef, Holdout, ModelRef, Range
+from ftagent.tools.facts import DatasetRef, Holdout, Method, ModelRef, Range, Reward
+from ftagent.tools.rendering import LAYERS, literal, render, template_of
 from ftagent.tools.run import Run
-from ftagent.tools.script import literal, render, script_is_unchanged, write_script
+from ftagent.tools.script import script_is_unchanged, write_script
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from .methods import METHODS, run_of
 from .scripted import settled_run
 
 CONSTANTS = {
     node.targets[0].id
-    for node in ast.parse((files("ftagent.tools.templates") / "sft.py").read_text(encoding="utf-8")).body
+    for node in ast.parse(template_of("sft")).body
     if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id.isupper()
 }
 
@@ -56,9 +57,8 @@ def parameter(run: Run, name: str, **arguments: Any) -> tuple[Any, str]:
 
 
 def skeleton(text: str) -> str:
-    """Return the syntax tree with the constants emptied and the data functions taken out."""
-    before, _, rest = text.partition("# <functions>\n")
-    tree = ast.parse(before + rest.partition("# </functions>\n")[2])
+    """Return the syntax tree with the constants emptied."""
+    tree = ast.parse(text)
     for node in tree.body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in CONSTANTS:
             node.value = ast.Constant(0)
@@ -88,22 +88,60 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Run:
 @settings(max_examples=50, deadline=None)
 @given(text=st.one_of(st.sampled_from(HOSTILE), st.text(max_size=200)))
 def test_hostile_names_change_nothing_but_literals(shared: Run, text: str) -> None:
-    template = (files("ftagent.tools.templates") / "sft.py").read_text(encoding="utf-8")
+    write_script(shared)
+    plain = text_of(shared)
     write_script(hostile_run(shared, text))
     written = text_of(shared)
     compile(written, "train.py", "exec")
-    assert skeleton(written) == skeleton(template)
+    assert skeleton(written) == skeleton(plain)
     assert value_of(written, "MODEL") == value_of(written, "SPLIT") == text
     assert value_of(written, "LOADER")["data_files"] == {text: [text, text]}
 
 
-@pytest.mark.parametrize("name", [None, *HOSTILE], ids=lambda name: ascii(name)[:20])
-def test_the_script_passes_our_own_lint(run: Run, name: str | None) -> None:
-    write_script(run if name is None else hostile_run(run, name))
-    command = [sys.executable, "-m", "ruff", "check", "--no-cache", "--stdin-filename", "tools/templates/train.py", "-"]
-    root = Path(__file__).parents[2]
-    done = subprocess.run(command, input=text_of(run), cwd=root, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout
+def ruff(text: str, *arguments: str) -> str:
+    """Return what ruff has against a script that lies among the templates."""
+    where = ("--no-cache", "--stdin-filename", "tools/templates/train.py", "-")
+    command = [sys.executable, "-m", "ruff", *arguments, *where]
+    done = subprocess.run(
+        command, input=text, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False
+    )
+    return "" if done.returncode == 0 else done.stdout
+
+
+@pytest.mark.parametrize("name", HOSTILE, ids=lambda name: ascii(name)[:20])
+def test_a_script_with_hostile_names_passes_our_own_lint(run: Run, name: str) -> None:
+    write_script(hostile_run(run, name))
+    assert not ruff(text_of(run), "check")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_s_script_passes_our_own_lint_and_its_template_is_in_our_format(
+    tmp_path: Path, method: Method
+) -> None:
+    write_script(run := run_of(method, tmp_path))
+    assert not ruff(text_of(run), "check")
+    plain = render(template_of(method), {}, "rewards = []\nhold_out, why_not, mapping = None, None, None")
+    assert not ruff(plain, "format", "--diff")
+    assert f"{LAYERS[method][1]}Trainer(" in text_of(run)
+    assert "# <" not in text_of(run)
+
+
+def test_a_method_that_learns_from_rewards_is_refused_without_one(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="grpo needs a reward"):
+        write_script(run_of("grpo", tmp_path, dataset={"rewards": ()}))
+
+
+def test_a_reward_whose_file_was_changed_since_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text("def score(completions, **columns):\n    return [0.0]\n", encoding="utf-8")
+    reward = Reward(name="score", reason="as stated", own=f"{tmp_path}/own.py:score", sha256="0" * 64)
+    with pytest.raises(InputError, match="changed since the data was judged"):
+        write_script(run_of("grpo", tmp_path, dataset={"rewards": (reward,)}))
+
+
+def test_what_a_reward_needs_is_pinned(tmp_path: Path) -> None:
+    reward = Reward(name="math_equality", reason="test", options={"reference_column": "answer"})
+    script = write_script(run_of("grpo", tmp_path, dataset={"rewards": (reward,)}))
+    assert f"math-verify[antlr4-13-2]=={version('math-verify')}" in script.pins
 
 
 def test_the_same_inputs_give_the_same_bytes(run: Run) -> None:
@@ -192,9 +230,16 @@ def test_qlora_pins_bitsandbytes_too(tmp_path: Path) -> None:
 
 def test_a_model_of_the_hub_is_named_by_id_and_revision_on_another_machine(tmp_path: Path) -> None:
     cached = ModelRef(id="org/model", source="cache", path="/cache/model", revision="abc")
-    write_script(run := settled_run(tmp_path, spec={"model_ref": cached, "backend": "hf-jobs"}))
+    run = settled_run(tmp_path, spec={"model_ref": cached, "backend": "hf-jobs"})
+    write_script(run := run.record(run.settings.model_copy(update={"namespace": "acme"})))
     assert value_of(text_of(run), "MODEL") == "org/model"
     assert value_of(text_of(run), "REVISION") == "abc"
+    assert value_of(text_of(run), "HUB_MODEL_ID") == f"acme/tiny-chats-sft-{run.id}"
+
+
+def test_a_script_for_this_machine_pushes_nothing(run: Run) -> None:
+    write_script(run)
+    assert value_of(text_of(run), "HUB_MODEL_ID") is None
 
 
 def test_data_without_a_holdout_trains_on_all_rows(tmp_path: Path) -> None:
@@ -206,11 +251,6 @@ def test_a_holdout_that_does_not_exist_is_a_bug(tmp_path: Path) -> None:
     run = settled_run(tmp_path, dataset={"holdout": Holdout(function="os.system", rows=1, reason="")})
     with pytest.raises(KeyError):
         write_script(run)
-
-
-def test_a_method_without_a_script_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no script for `dpo`"):
-        write_script(settled_run(tmp_path, spec={"method": "dpo"}))
 
 
 def test_a_plan_that_was_never_resolved_is_refused(tmp_path: Path) -> None:

@@ -39,6 +39,21 @@ def test_names_are_found(text: str, model: str | None, dataset: str | None) -> N
 
 
 @pytest.mark.parametrize(
+    ("text", "teacher", "student"),
+    [
+        ("distil Qwen3-4B into Qwen3-0.6B on prompts.jsonl", "Qwen3-4B", "Qwen3-0.6B"),
+        ("distill ./big-model to tiny-model using prompts.jsonl", "./big-model", "tiny-model"),
+        ("train SmolLM2-135M on prompts.jsonl with org/Big-7B as the teacher", "org/Big-7B", "SmolLM2-135M"),
+        ("train SmolLM2-135M on prompts.jsonl, teacher: Qwen3-4B", "Qwen3-4B", "SmolLM2-135M"),
+    ],
+)
+def test_who_teaches_and_who_learns_is_found(text: str, teacher: str, student: str) -> None:
+    reading = read_words(text)
+    assert reading.overrides == {"teacher": teacher}
+    assert (reading.model, reading.dataset, reading.method) == (student, "prompts.jsonl", "distillation")
+
+
+@pytest.mark.parametrize(
     ("said", "name", "value"),
     [
         ("2 epochs", "num_train_epochs", 2.0),
@@ -51,6 +66,16 @@ def test_names_are_found(text: str, model: str | None, dataset: str | None) -> N
         ("a learning rate of 2e-5", "learning_rate", 2e-5),
         ("learning_rate=0.0003", "learning_rate", 3e-4),
         ("rank 64", "r", 64),
+        ("beta 0.04", "beta", 0.04),
+        ("temperature 0.7", "temperature", 0.7),
+        ("4 generations", "num_generations", 4),
+        ("8 completions per prompt", "num_generations", 8),
+        ("num_generations=16", "num_generations", 16),
+        ("completions of at most 64 tokens", "max_completion_length", 64),
+        ("max completion length 1k", "max_completion_length", 1024),
+        ("with reward exact answer", "rewards", ("exact_answer",)),
+        ("rewarded by ./rewards.py:score and format_matches", "rewards", ("./rewards.py:score", "format_matches")),
+        ("with teacher org/Big-7B", "teacher", "org/Big-7B"),
         ("r=8", "r", 8),
         ("alpha 32", "lora_alpha", 32),
         ("batch size 4", "per_device_train_batch_size", 4),

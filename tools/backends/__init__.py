@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Protocol
 
 from ..errors import ToolError
@@ -55,6 +56,14 @@ class Backend(Protocol):
         """End the job and everything it started; a job that has ended already stays as it ended."""
         ...
 
+    def collect(self, run: Run, job: Job, state: JobState) -> None:
+        """Bring what a job that has ended left behind into the run's folder; calling again does no harm.
+
+        Raises:
+            ToolError: It could not be brought; calling again goes on.
+        """
+        ...
+
     def log_tail(self, run: Run, job: Job, lines: int) -> list[str]:
         """Return the last lines of the job's output, oldest first."""
         ...
@@ -64,14 +73,25 @@ class Backend(Protocol):
         ...
 
 
+@cache
 def backend_of(name: str) -> Backend:
-    """Return the backend called `name`.
+    """Return the backend called `name`: one for all of this process, so that a job's log is followed once.
 
     Raises:
-        ToolError: There is no such backend yet.
+        ToolError: There is no such backend.
     """
     if name == "local":
         from .local import LocalBackend
 
         return LocalBackend()
-    raise ToolError(f"the backend `{name}` is not built yet; jobs run on this machine.", hint="--backend local")
+    if name == "hf-jobs":
+        from .hf_jobs import HfJobsBackend
+
+        return HfJobsBackend()
+    raise ToolError(f"there is no backend `{name}`.", hint="--backend local, or --backend hf-jobs")
+
+
+def logging_steps(run: Run) -> int:
+    """Return how many steps lie between two logs, 1 when the script's parameters don't say."""
+    parameters = run.script.parameters if run.script else ()
+    return next((int(p.value) for p in parameters if p.name == "logging_steps" and p.value >= 1), 1)

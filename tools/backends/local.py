@@ -23,11 +23,12 @@ from pydantic import BaseModel, ConfigDict
 
 from ..errors import ToolError, UserError
 from ..facts import TERMINAL_STAGES, Job, JobIntent, Stage
+from ..launch import launch_command
 from ..metrics import Point, read_log, read_trackio, trackio_folder
 from ..run import Run, experiment_name
 from ..settings import ENVIRONMENT_PREFIX
 from ..worker import WORKER_ENVIRONMENT
-from . import JobState
+from . import JobState, logging_steps
 
 JOB_FOLDER = "job"
 LOG = "train.log"
@@ -113,6 +114,9 @@ class LocalBackend:
         _end_processes(folder, up_to=job.attempt)
         return self.status(run, job)
 
+    def collect(self, run: Run, job: Job, state: JobState) -> None:
+        """Do nothing: a local job works in the run's own folder."""
+
     def log_tail(self, run: Run, job: Job, lines: int) -> list[str]:
         """Return the last lines that this attempt printed, oldest first."""
         record = _read(run)
@@ -124,7 +128,7 @@ class LocalBackend:
         if record is None or run.spec is None:
             return []
         points = read_trackio(record.trackio_dir, experiment_name(run.spec), run.id)
-        return points or read_log(run.folder / LOG, record.log_start, logging_steps=_logging_steps(run))
+        return points or read_log(run.folder / LOG, record.log_start, logging_steps=logging_steps(run))
 
 
 class _Record(BaseModel):
@@ -174,7 +178,7 @@ def _start_supervisor(run: Run, intent: JobIntent) -> None:
         "attempt": intent.attempt,
         "label": intent.label,
         "script_sha256": intent.script_sha256,
-        "command": [run.settings.python, run.script.path if run.script else ""],
+        "command": launch_command(run.settings.python, run.script.path if run.script else "", run.hardware),
         "cwd": str(run.folder.resolve()),
         "log": str(run.folder.resolve() / LOG),
         "timeout_s": intent.timeout_s,
@@ -293,9 +297,3 @@ def _tail(path: Path, start: int) -> list[str]:
         text = file.read().decode("utf-8", errors="replace")
     lines = (line.rstrip("\r").rsplit("\r", 1)[-1].rstrip() for line in text.split("\n"))
     return [line for line in lines if line]
-
-
-def _logging_steps(run: Run) -> int:
-    """Return how many steps lie between two logs, 1 when the script's parameters don't say."""
-    parameters = run.script.parameters if run.script else ()
-    return next((int(p.value) for p in parameters if p.name == "logging_steps" and p.value >= 1), 1)

@@ -1,12 +1,12 @@
 """Run a training script as it stands on a two-layer twin of its model, and look at what it leaves behind.
 
-Reads `model`, `revision`, `script` and `folder` (an empty one, for everything that is written). Answers with `checks`,
-a list of `name`, `ok` and `detail`; a check that stands on a failed one is left out. The script runs twice in this
-process, so that torch is imported once: for `STEPS` steps from nothing, and for one more from its checkpoint.
+Reads `method`, `model`, `revision`, `teacher` (a pair of the same, or null), `rewards` (pairs of a name and the column
+that it compares with, or null), `tools` (the folder that holds `rewards/`), `script` and `folder` (an empty one, for
+everything that is written). Answers with `checks`, a list of `name`, `ok` and `detail`; a check that stands on a
+failed one is left out. The script runs twice in this process, so that torch is imported once: for `STEPS` steps from
+nothing, and for one more from its checkpoint.
 """
 
-import difflib
-import inspect
 import json
 import math
 import os
@@ -14,25 +14,31 @@ import runpy
 import sys
 import traceback
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
-import trl
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedConfig
+from plain_words import LESS_STEEP, in_words
+from tiny_trainers import GENERATING, SEQUENCES, Sequence, prompt_sequence
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
+from twins import save_twin
 
 STEPS = 2
 ROWS = 16
+TOKENS = 16
+"""Tokens that the twin generates at most for an answer."""
 SAMPLE = 16
 """Prepared rows that are looked at for what carries loss."""
-IGNORED = -100
 NOT_FINITE = 3
 """The script's exit code when its loss is NaN or infinite."""
-LESS_STEEP = "lower learning_rate, or train in fp32"
-
-# Arguments that TRL and transformers renamed.
-RENAMED = {"max_seq_length": "max_length", "tokenizer": "processing_class", "warmup_ratio": "warmup_steps"}
+LOST_SHARE = 0.5
+"""A cut that leaves more of the rows without anything to learn is not meant."""
+END_TOKENS = 4
+"""The token that stops the model is among so many at the end of an answer: templates put a line break behind it."""
+REPEATS, REPEAT_RATE = 8, 1e-3
+"""Steps on one and the same batch, and their learning rate: a twin that can learn at all then has less loss."""
+TOLERANCE = 0.02
+"""Largest difference of a reloaded model's output, over its range: 16 bits have two to three digits."""
 
 
 def main(request: dict[str, Any]) -> list[dict[str, Any]]:
@@ -45,16 +51,25 @@ def main(request: dict[str, Any]) -> list[dict[str, Any]]:
             checks.append({"name": name, "ok": True, "detail": look()})
         except Exception as error:  # noqa: BLE001 (whatever goes wrong is what this is for)
             traceback.print_exc()
-            checks.append({"name": name, "ok": False, "detail": in_words(error, request["script"])})
+            checks.append({"name": name, "ok": False, "detail": in_words(error, request)})
         return checks[-1]["ok"]
 
     rehearsal = Rehearsal(request)
-    if holds("twin", rehearsal.build_twin) and holds("trains", rehearsal.train):
-        if holds("labels", rehearsal.look_at_labels):
+    if holds("twin", rehearsal.build_twins) and holds("trains", rehearsal.train):
+        if rehearsal.generates:
+            holds("prompts", rehearsal.look_at_prompts)
+            if request["rewards"]:
+                holds("rewards", rehearsal.reward)
+        elif holds("labels", rehearsal.look_at_labels) and request["method"] != "reward":
             holds("end of answer", rehearsal.look_at_end)
         holds("saved", rehearsal.reload)
+        if request["method"] not in REWARDED:  # equal rewards of a twin's babble leave nothing to learn
+            holds("learns", rehearsal.learn)
         holds("resumes", rehearsal.resume)
     return checks
+
+
+REWARDED = ("grpo", "rloo")
 
 
 class Rehearsal:
@@ -65,28 +80,24 @@ class Rehearsal:
     """
 
     def __init__(self, request: dict[str, Any]) -> None:
-        self.model, self.revision = request["model"], {"revision": request["revision"]}
-        self.script = request["script"]
+        self.method, self.script = request["method"], request["script"]
+        self.models = {"twin": (request["model"], request["revision"])}
+        if request["teacher"]:
+            self.models["teacher"] = tuple(request["teacher"])
         self.folder = Path(request["folder"])
-        self.twin = self.folder / "twin"
+        self.rewards, self.tools = request["rewards"], request["tools"]
         self.names: dict[str, Any] = {}
         """The script's own global names, after it ran."""
 
-    def build_twin(self) -> str:
-        """Save a model of the same class with two narrow layers, random weights, the real vocabulary and tokenizer."""
-        config = AutoConfig.from_pretrained(self.model, **self.revision)
-        torch.manual_seed(0)
-        try:
-            model = AutoModelForCausalLM.from_config(shrunk(config, narrow=True), dtype=torch.float32)
-            model(input_ids=torch.zeros((1, 4), dtype=torch.long))
-        except Exception:  # noqa: BLE001 (some width has to agree with something else: keep them all)
-            model = AutoModelForCausalLM.from_config(shrunk(config, narrow=False), dtype=torch.float32)
-        with suppress(OSError):  # a model may come without; it often names the end of a turn beside the end of text
-            model.generation_config = GenerationConfig.from_pretrained(self.model, **self.revision)
-        model.save_pretrained(self.twin)
-        AutoTokenizer.from_pretrained(self.model, **self.revision).save_pretrained(self.twin)
-        text = model.config.get_text_config()
-        return f"{type(model).__name__}, 2 layers, width {text.hidden_size}, vocabulary {text.vocab_size}"
+    @property
+    def generates(self) -> bool:
+        """Whether the data has prompts only."""
+        return self.method in GENERATING
+
+    def build_twins(self) -> str:
+        """Save a twin of the model, and of its teacher where it has one, with other weights."""
+        made = [save_twin(*model, self.folder / name, seed=n) for n, (name, model) in enumerate(self.models.items())]
+        return "; teacher: ".join(made)
 
     def train(self) -> str:
         """Run the script from nothing."""
@@ -95,11 +106,14 @@ class Rehearsal:
         losses = [result[name] for name in ("first_loss", "last_loss", "eval_loss") if result[name] is not None]
         if not all(map(math.isfinite, losses)):
             raise ValueError(f"the losses are {losses}: {LESS_STEEP}")
+        if result["heldout_rows"] and result["eval_loss"] is None:
+            raise ValueError("rows are held out, and the script did not evaluate on them: check eval_strategy")
         return f"{result['steps']} steps, losses {', '.join(f'{loss:.2f}' for loss in losses)}"
 
     def run(self, steps: int) -> dict[str, Any]:
         """Run the script as `python train.py` would, and return its global names."""
-        values = {"MODEL": self.twin, "OUTPUT": self.folder, "MAX_STEPS": steps, "ROWS": ROWS}
+        values = {"MODEL": self.folder / "twin", "OUTPUT": self.folder, "MAX_STEPS": steps, "ROWS": ROWS}
+        values |= {"TOKENS": TOKENS, "TEACHER": self.folder / "teacher"}
         os.environ.update({f"FTAGENT_{name}": str(value) for name, value in values.items()})
         try:
             return runpy.run_path(self.script, run_name="__main__")
@@ -111,23 +125,34 @@ class Rehearsal:
         """Read the numbers of the last run."""
         return json.loads((self.folder / "result.json").read_text(encoding="utf-8"))
 
-    def labels(self) -> list[list[int]]:
-        """Return the labels of some prepared rows."""
-        return self.names["trainer"].train_dataset[:SAMPLE]["labels"]
+    # --- what the trainer made of the rows
+
+    def sequences(self) -> list[list[Sequence]]:
+        """Return the sequences of some prepared rows, cut as the trainer cuts them."""
+        rows, length = self.names["trainer"].train_dataset, self.names["MAX_LENGTH"]
+        prepared = [SEQUENCES[self.method](rows[number]) for number in range(min(SAMPLE, len(rows)))]
+        return [[Sequence(s.ids[:length], s.learned[:length]) for s in row] for row in prepared]
 
     def look_at_labels(self) -> str:
-        """Count the tokens that carry loss."""
-        rows = self.labels()
-        trained = sum(label != IGNORED for row in rows for label in row)
-        if not trained:
+        """Count the tokens that carry loss, and the rows that have none."""
+        rows = self.sequences()
+        trained = [sum(sum(s.learned) for s in row) for row in rows]
+        total, lost = sum(len(s.ids) for row in rows for s in row), sum(count == 0 for count in trained)
+        if not any(trained):
             raise ValueError("every label is masked (-100): nothing is learned; check the mapping and max_length")
-        return f"{trained} of {sum(map(len, rows))} tokens of {len(rows)} rows carry loss"
+        if lost > LOST_SHARE * len(rows):
+            raise ValueError(
+                f"{lost} of {len(rows)} rows have nothing to learn: their prompts alone fill the "
+                f"{self.names['MAX_LENGTH']} tokens of max_length; raise it"
+            )
+        return f"{sum(trained)} of {total} tokens of {len(rows)} rows carry loss"
 
     def look_at_end(self) -> str:
         """Look for the end token among the last trained tokens: without it the model never learns to stop."""
         trainer = self.names["trainer"]
         tokenizer, ends = trainer.processing_class, end_tokens(trainer.processing_class, trainer.model)
-        tails = [[label for label in row if label != IGNORED][-3:] for row in self.labels()]
+        tails = [s.ids[-END_TOKENS:] for row in self.sequences() for s in row if s.learned[-1:] == [True]]
+        tails = tails or [[token for token, learned in zip(*s, strict=True) if learned] for s in self.sequences()[0]]
         if not any(ends & set(tail) for tail in tails):
             raise ValueError(
                 f"answers end with {tokenizer.decode(tails[0])!r}, and generation stops at "
@@ -135,22 +160,85 @@ class Rehearsal:
             )
         return f"{tokenizer.decode(sorted(ends))!r} is trained"
 
+    def look_at_prompts(self) -> str:
+        """Look at what the model is asked."""
+        trainer = self.names["trainer"]
+        rows = trainer.train_dataset
+        prompts = [
+            prompt_sequence(trainer.processing_class, rows[n]["prompt"]).ids for n in range(min(SAMPLE, len(rows)))
+        ]
+        if len({tuple(prompt) for prompt in prompts}) == 1 < len(prompts):
+            raise ValueError("all prompts are the same to the model: check the mapping and the chat template")
+        return f"{len(prompts)} prompts of {min(map(len, prompts))} to {max(map(len, prompts))} tokens"
+
+    def reward(self) -> str:
+        """Reward what is right, what is wrong and what says nothing: a training on equal rewards learns nothing."""
+        sys.path.append(self.tools)  # behind everything else: some of its modules are called as Python's own are
+        from rewards.rehearsal import rehearse
+
+        names = [name for name, _ in self.rewards]
+        tokenizer, train = self.names["trainer"].processing_class, self.names["train"]
+        outcome = rehearse(
+            dict(zip(names, self.names["rewards"], strict=True)),
+            [train[number] for number in range(min(SAMPLE, len(train)))],
+            columns={name: column for name, column in self.rewards if column},
+            tokenize=lambda text: tokenizer(text)["input_ids"],
+        )
+        told = [f"{r.name}: {', '.join(f'{value} × {count}' for value, count in r.histogram)}" for r in outcome.rewards]
+        print("\n".join(told))
+        if outcome.problems:
+            raise ValueError(f"{outcome.problems[0]} ({'; '.join(told)}): name another reward or column")
+        blind = "; no row holds a right completion, so this says little" if outcome.is_blind else ""
+        return f"of {outcome.completions} completions: {'; '.join(told)}{blind}"
+
+    # --- what came out
+
     def reload(self) -> str:
-        """Load the saved model and tokenizer as a user would, and generate a token."""
+        """Load the saved model and tokenizer as a user would: it must say what the trained one says."""
         checkpoint = self.folder / "checkpoint"
         if not (checkpoint / "tokenizer_config.json").exists():
             raise FileNotFoundError(
                 f"{checkpoint.name}/ has no tokenizer, so nobody could use the model: save with trainer.save_model"
             )
         tokenizer = AutoTokenizer.from_pretrained(checkpoint)
-        model = AutoModelForCausalLM.from_pretrained(checkpoint)
         missing = [name for name in ("eos_token", "pad_token") if getattr(tokenizer, name) is None]
         if missing:
             raise ValueError(f"the saved tokenizer has no {' and no '.join(missing)}: set it before training")
-        prompt = prompt_of(self.names["train"][0], tokenizer)
-        answer = model.generate(**prompt, max_new_tokens=1, do_sample=False)
-        text = tokenizer.decode(answer[0, prompt["input_ids"].shape[1] :])
-        return f"{type(model).__name__} and its tokenizer load, and generate {text!r}"
+        asked = question(self.names["train"][0], tokenizer)
+        trained = self.names["trainer"].model.eval()
+        kind, more = (AutoModelForSequenceClassification, {"num_labels": 1}), (AutoModelForCausalLM, {})
+        loader, arguments = kind if self.method == "reward" else more
+        model = loader.from_pretrained(checkpoint, dtype=trained.dtype, **arguments).eval()
+        with torch.inference_mode():
+            said, meant = (m(**asked.to(m.device)).logits.float() for m in (model, trained))
+        if not torch.allclose(said, meant, rtol=0, atol=TOLERANCE * max(1.0, meant.abs().max().item())):
+            raise ValueError(
+                f"the saved model does not say what the trained one says (off by {(said - meant).abs().max():.2g}): "
+                "some of its weights were not saved; save with trainer.save_model"
+            )
+        return f"{type(model).__name__} and its tokenizer load, and say the same"
+
+    def learn(self) -> str:
+        """Take some steps on one batch again and again: whatever is meant to be trained must make its loss fall."""
+        trainer = self.names["trainer"]
+        trainer.args.report_to = []  # Trackio's run is over
+        model = trainer.model.train()
+        weights = [weight for weight in model.parameters() if weight.requires_grad]
+        optimizer = torch.optim.AdamW(weights, lr=REPEAT_RATE)
+        inputs = trainer._prepare_inputs(next(iter(trainer.get_train_dataloader())))
+        losses: list[float] = []
+        for _ in range(REPEATS):
+            loss = trainer.compute_loss(model, inputs)
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            losses.append(loss.item())
+        if not losses[-1] < losses[0]:
+            raise ValueError(
+                f"{REPEATS} steps on one batch took its loss from {losses[0]:.4f} to {losses[-1]:.4f}: nothing is "
+                f"learned; check what is trained ({len(weights)} tensors) and which labels are masked"
+            )
+        return f"{REPEATS} steps on one batch took its loss from {losses[0]:.3f} to {losses[-1]:.3f}"
 
     def resume(self) -> str:
         """Run the script for one step more than its last checkpoint has."""
@@ -164,71 +252,20 @@ class Rehearsal:
         return f"started again it went on from step {STEPS}"
 
 
-def shrunk(config: PreTrainedConfig, *, narrow: bool) -> PreTrainedConfig:
-    """Return the config with two layers, the first and the last, and with few heads of their true size if `narrow`."""
-    text = config.get_text_config()
-    whole = config.to_dict()
-    fields = whole if text is config else next(whole[name] for name in whole if getattr(config, name, None) is text)
-
-    def put(name: str, value: Any) -> None:
-        name = text.attribute_map.get(name, name)
-        if fields.get(name) is not None:
-            fields[name] = value
-
-    for name, value in fields.items():
-        if isinstance(value, list) and len(value) == text.num_hidden_layers:
-            fields[name] = [value[0], value[-1]]
-    put("num_hidden_layers", 2)
-    if narrow:
-        head = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
-        is_grouped = getattr(text, "num_key_value_heads", None) not in (None, text.num_attention_heads)
-        put("num_attention_heads", 2)
-        put("num_key_value_heads", 1 if is_grouped else 2)
-        put("hidden_size", 2 * head)
-        for name in ("intermediate_size", "moe_intermediate_size", "shared_expert_intermediate_size"):
-            put(name, 4 * head)
-    for name in ("num_experts", "num_local_experts", "n_routed_experts"):
-        put(name, 4)
-    put("num_experts_per_tok", 2)
-    return type(config).from_dict(whole)
-
-
 def end_tokens(tokenizer: Any, model: Any) -> set[int]:
     """Return the tokens at which generation stops."""
     more = model.generation_config.eos_token_id
     return {tokenizer.eos_token_id, *(more if isinstance(more, list) else [more])} - {None}
 
 
-def prompt_of(row: dict[str, Any], tokenizer: Any) -> Any:
+def question(row: dict[str, Any], tokenizer: Any) -> Any:
     """Return a row as the model is asked: through the chat template where the row is a chat."""
-    asked = row.get("prompt") or row.get("messages", [])[:-1] or row.get("text")
+    asked = row.get("prompt") or row.get("messages", [])[:-1] or row.get("chosen") or row.get("text")
     if isinstance(asked, str):
         return tokenizer(asked, return_tensors="pt")
     if tokenizer.chat_template is None:
         raise ValueError("the saved tokenizer has no chat template, and the rows are chats")
     return tokenizer.apply_chat_template(asked, add_generation_prompt=True, return_tensors="pt", return_dict=True)
-
-
-# --- words ------------------------------------------------------------------------------------------------------------
-
-
-def in_words(error: Exception, script: str) -> str:
-    """Say what went wrong, where in the script, and how to mend it."""
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == script]
-    where = f" (line {lines[-1]} of the script)" if lines else ""
-    if isinstance(error, TypeError) and "unexpected keyword argument" in str(error):
-        return f"{error}{where}: trl {trl.__version__} knows no such argument{nearest(str(error))}"
-    if isinstance(error, KeyError):
-        return f"there is no {error}{where}: the rows lack a column or a key that the script reads"
-    return f"{error or type(error).__name__}{where}"
-
-
-def nearest(message: str) -> str:
-    """Name the argument that was probably meant."""
-    name = message.rpartition(" argument ")[2].strip("'")
-    known = {*inspect.signature(trl.SFTConfig).parameters, *inspect.signature(trl.SFTTrainer).parameters}
-    close = [RENAMED[name]] if name in RENAMED else difflib.get_close_matches(name, known, n=1)
-    return f"; `{close[0]}` is the nearest" if close else ""
 
 
 if __name__ == "__main__":

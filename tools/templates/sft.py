@@ -1,316 +1,42 @@
-# /// script
-# requires-python = ">=3.11"
-# dependencies = [
-#     "accelerate==1.15.0",
-#     "datasets==5.2.0",
-#     "peft==0.21.2",
-#     "torch==2.13.0",
-#     "trackio==0.43.0",
-#     "transformers==5.23.0",
-#     "trl==1.16.0",
-# ]
-# ///
-"""Supervised fine-tuning with TRL, from the rows to the saved model.
+"""Supervised fine-tuning with TRL, from the rows to the saved model."""
 
-    python train.py      where the packages above are installed
-    uv run train.py      anywhere: uv installs them first
-
-Beside itself it writes `checkpoint/` (the trainer's checkpoints; at its root the finished adapter or model with its
-tokenizer), `heldout.jsonl` (the rows that are not trained on) and `result.json`; metrics go to Trackio (`trackio
-show`). Started again, it goes on from the last whole checkpoint. A loss that is no number ends it with exit code 3.
-"""
-
-import hashlib
-import json
-import math
-import os
-import resource
-import sys
-import time
-from importlib.metadata import version
-from pathlib import Path
-
-# Before torch is imported: the threads of its OpenMP spin while they wait, which costs dear on a machine that does
-# anything else (measured: 0.3 ms became 12 ms).
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
-import torch
+# <imports>
 import trl.trainer.utils
-from datasets import Dataset, Features, Json, List, Value, disable_progress_bars, load_dataset
-from peft import LoraConfig
-from transformers import AutoTokenizer, BitsAndBytesConfig, TrainerCallback
-from trl import SFTConfig, SFTTrainer
 
-# --- what this run is: ftagent writes these values; its report has the reason for each --------------------------------
+# </imports>
 
-MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
-REVISION = None
-LOADER = {"path": "json", "data_files": "rows.jsonl"}
-SPLIT = "train"
-LEFT_OUT = []
-COLUMNS = {"prompt": "turns", "completion": "turns"}
-PROJECT = "smollm2-135m-instruct-rows-sft"
-RUN = "20260101-000000-0000"
-
+# <constants>
 LOSS_ON = "completion"
-ADAPTER = "lora"
-R = 16
-LORA_ALPHA = 32
-PRECISION = "fp32"
-ACTIVATION_CHECKPOINTING = False
-NUM_TRAIN_EPOCHS = 1.0
-MAX_STEPS = -1
-LEARNING_RATE = 0.0002
-LR_SCHEDULER_TYPE = "cosine"
-WARMUP_RATIO = 0.03
-WEIGHT_DECAY = 0.0
-PER_DEVICE_TRAIN_BATCH_SIZE = 4
-GRADIENT_ACCUMULATION_STEPS = 1
 MAX_LENGTH = 1024
 PACKING = False
-SEED = 42
-LOGGING_STEPS = 1
-EVAL_STEPS = 0.5
-EVAL_ROWS = 24
+TASK = "CAUSAL_LM"
+METRICS = ["mean_token_accuracy"]
+# </constants>
 
-# A rehearsal on a small model sets these; nothing else in the environment changes what is trained.
-model = os.environ.get("FTAGENT_MODEL", MODEL)
-home = Path(os.environ.get("FTAGENT_OUTPUT", Path(__file__).resolve().parent))
-max_steps = int(os.environ.get("FTAGENT_MAX_STEPS", MAX_STEPS))
-max_rows = int(os.environ.get("FTAGENT_ROWS", sys.maxsize))
-
-PACKAGES = ("accelerate", "datasets", "peft", "torch", "trackio", "transformers", "trl")
-NUMBER = "__row__"  # a column with the number of each row, as `LEFT_OUT` counts them
-checkpoint = home / "checkpoint"
-on_gpu = torch.cuda.is_available()
-
-# --- data: what is held out, which rows are left out, and what the trainer sees of a row ------------------------------
-
-
-# <functions>
-def split_by_seed(rows):
-    """Hold out a tenth of the rows, at least 1 and at most 200, drawn with a fixed seed."""
-    parts = rows.train_test_split(test_size=max(1, min(200, len(rows) // 10)), seed=42)
-    return parts["train"], parts["test"]
+SFTConfig(
+    # <settings>
+    max_length=MAX_LENGTH,
+    packing=PACKING,
+    eval_packing=False,
+    train_sampling_strategy="group_by_length",  # rows of like length share a batch: less padding
+    assistant_only_loss=LOSS_ON == "assistant",
+    completion_only_loss=LOSS_ON == "completion",
+    per_device_eval_batch_size=PER_DEVICE_TRAIN_BATCH_SIZE,
+    include_num_input_tokens_seen="non_padding",
+    # </settings>
+)
 
 
-hold_out, why_not, mapping = split_by_seed, None, None
-# </functions>
+# <method>
+if not on_gpu:
+    # TRL's loss scores all positions where it has no Triton, and only those that carry loss where it has. The latter
+    # is right everywhere: a third less time where questions are longer than answers (measured).
+    trl.trainer.utils._use_triton = lambda device: True
 
 
-def load_rows() -> tuple[Dataset, Dataset]:
-    """Return the rows to train on and the held-out ones, as the trainer takes them."""
-    rows = load_dataset(**LOADER, split=SPLIT)
-    rows = rows.add_column(NUMBER, list(range(len(rows))))
-    parts = hold_out(rows) if hold_out else (rows, rows.select([]))
-    return tuple(prepare(spread(part, max_rows)) for part in parts)
+def trained(rows: Dataset) -> int | None:
+    """Count the tokens that carry loss in the prepared rows."""
+    return sum(label != -100 for labels in rows["labels"] for label in labels)
 
 
-def prepare(rows: Dataset) -> Dataset:
-    """Leave out what cannot be trained on, and keep the trainer's columns only: it reads meaning into others."""
-    if LEFT_OUT:
-        gone = set(LEFT_OUT)
-        rows = rows.select([place for place, number in enumerate(rows[NUMBER]) if number not in gone])
-    if why_not:
-        rows = rows.filter(lambda row: why_not(row) is None)
-    if not mapping:
-        return rows.select_columns(list(COLUMNS))
-    # Types are stated, not guessed from the first rows; turns are kept as JSON, since Arrow would give each turn the
-    # keys of all others, with nulls in them.
-    types = {"turns": List(Json()), "json": Json(), "text": Value("string"), "flag": Value("bool")}
-    features = Features({name: types.get(kind) or rows.features[name] for name, kind in COLUMNS.items()})
-    unseen = [name for name in rows.column_names if name not in COLUMNS]
-    return rows.map(mapping, remove_columns=unseen, features=features)
-
-
-def spread(rows: Dataset, count: int) -> Dataset:
-    """Return at most `count` rows from all over the set."""
-    return rows.select(range(0, len(rows), max(1, math.ceil(len(rows) / count))))
-
-
-def write_rows(rows: Dataset, path: Path) -> str:
-    """Write one JSON object a line, and return the SHA-256 of the file."""
-    content = "".join(json.dumps(row) + "\n" for row in rows).encode()
-    path.write_bytes(content)
-    return hashlib.sha256(content).hexdigest()
-
-
-# --- training ---------------------------------------------------------------------------------------------------------
-
-
-class Watch(TrainerCallback):
-    """Notes where this attempt starts, and ends it when the loss is no number: all after that would be NaN too."""
-
-    def on_train_begin(self, args, state, control, **kwargs):
-        self.started = time.monotonic()
-        self.first_step = state.global_step
-        self.tokens_before = state.num_input_tokens_seen
-
-    def on_log(self, args, state, control, logs=None, **kwargs):
-        for name in ("loss", "eval_loss"):
-            if not math.isfinite(logs.get(name, 0.0)):
-                print(f"{name} is {logs[name]} at step {state.global_step}: training ends here", file=sys.stderr)
-                sys.exit(3)
-
-
-def last_whole_checkpoint() -> Path | None:
-    """Return the newest checkpoint that was written to its end; the trainer writes its state last."""
-    for folder in sorted(checkpoint.glob("checkpoint-*"), key=lambda f: int(f.name.split("-")[1]), reverse=True):
-        try:
-            json.loads((folder / "trainer_state.json").read_text(encoding="utf-8"))
-        except (FileNotFoundError, json.JSONDecodeError):
-            print(f"{folder.name} was left half written: it is not used", file=sys.stderr)
-            continue
-        return folder
-    return None
-
-
-def dtype() -> str:
-    """Return how the weights are held: frozen ones in the run's precision, trained ones always in full."""
-    if ADAPTER == "full":
-        return "float32"
-    return {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}[PRECISION]
-
-
-def config(evaluates: bool) -> SFTConfig:
-    """Return every setting of the training; what is not here is TRL's default."""
-    return SFTConfig(
-        output_dir=str(checkpoint),
-        model_init_kwargs={"dtype": dtype(), "revision": REVISION},
-        # data
-        max_length=MAX_LENGTH,
-        packing=PACKING,
-        eval_packing=False,
-        train_sampling_strategy="group_by_length",  # rows of like length share a batch: less padding
-        assistant_only_loss=LOSS_ON == "assistant",
-        completion_only_loss=LOSS_ON == "completion",
-        # steps
-        num_train_epochs=NUM_TRAIN_EPOCHS,
-        max_steps=max_steps,
-        per_device_train_batch_size=PER_DEVICE_TRAIN_BATCH_SIZE,
-        per_device_eval_batch_size=PER_DEVICE_TRAIN_BATCH_SIZE,
-        gradient_accumulation_steps=GRADIENT_ACCUMULATION_STEPS,
-        learning_rate=LEARNING_RATE,
-        lr_scheduler_type=LR_SCHEDULER_TYPE,
-        warmup_steps=WARMUP_RATIO,  # below 1 it is a share of all steps
-        weight_decay=WEIGHT_DECAY,
-        seed=SEED,
-        data_seed=SEED,
-        # numbers and memory
-        use_cpu=not torch.accelerator.is_available(),
-        bf16=PRECISION == "bf16",
-        fp16=PRECISION == "fp16" and on_gpu,
-        activation_checkpointing=ACTIVATION_CHECKPOINTING,
-        dataloader_pin_memory=on_gpu,
-        # evaluation and checkpoints: a share of all steps, and always at the last one, which is kept: the best one
-        # would be chosen by the very rows that judge the model afterwards
-        eval_strategy="steps" if evaluates else "no",
-        eval_steps=EVAL_STEPS,
-        save_strategy="steps",
-        save_steps=EVAL_STEPS,
-        save_total_limit=2,
-        # logs
-        logging_steps=LOGGING_STEPS if max_steps == MAX_STEPS else 1,
-        logging_first_step=True,
-        logging_nan_inf_filter=False,  # it would hide the NaN that `Watch` looks for
-        include_num_input_tokens_seen="non_padding",
-        disable_tqdm=not sys.stderr.isatty(),
-        report_to="trackio",
-        project=PROJECT,
-        run_name=RUN,
-        trackio_space_id=None,
-        trackio_static_space_id=False,  # by default a push to the Hub would publish the metrics, too
-    )
-
-
-def lora() -> LoraConfig | None:
-    """Return the adapter to train, or None when the weights themselves are trained."""
-    if ADAPTER == "full":
-        return None
-    return LoraConfig(r=R, lora_alpha=LORA_ALPHA, target_modules="all-linear", task_type="CAUSAL_LM")
-
-
-def quantization() -> BitsAndBytesConfig | None:
-    """Return QLoRA's 4-bit base (arXiv 2305.14314); a rehearsal without a GPU leaves it out."""
-    if ADAPTER != "qlora" or not on_gpu:
-        return None
-    return BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=dtype(),
-    )
-
-
-def peak_memory_gib() -> float:
-    """Return the most memory that was in use, of the GPU where there is one; macOS counts in bytes, Linux in KiB."""
-    if on_gpu:
-        return torch.cuda.max_memory_allocated() / 2**30
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
-
-
-if __name__ == "__main__":
-    home.mkdir(parents=True, exist_ok=True)
-    if not sys.stderr.isatty():
-        disable_progress_bars()
-    if not on_gpu:
-        # TRL's loss scores all positions where it has no Triton, and only those that carry loss where it has. The
-        # latter is right everywhere: a third less time where questions are longer than answers (measured).
-        trl.trainer.utils._use_triton = lambda device: True
-
-    # --- data
-    train, heldout = load_rows()
-    heldout_sha256 = write_rows(heldout, home / "heldout.jsonl")
-    tokenizer = AutoTokenizer.from_pretrained(model, revision=REVISION)
-    tokenizer.padding_side = "right"
-
-    # --- model and trainer
-    watch = Watch()
-    trainer = SFTTrainer(
-        model,
-        args=config(evaluates=len(heldout) > 0),
-        train_dataset=train,
-        eval_dataset=spread(heldout, EVAL_ROWS) if len(heldout) else None,
-        processing_class=tokenizer,
-        peft_config=lora(),
-        quantization_config=quantization(),
-        callbacks=[watch],
-    )
-    rows = trainer.train_dataset
-    trained_tokens = sum(label != -100 for labels in rows["labels"] for label in labels)
-    print(f"{len(rows)} rows to train on with {trained_tokens} trained tokens, {len(heldout)} rows held out")
-    if not trained_tokens:
-        sys.exit("every label is masked (-100), nothing would be learned: check the mapping and MAX_LENGTH")
-
-    # --- train, save
-    trainer.train(resume_from_checkpoint=last_whole_checkpoint())
-    seconds = time.monotonic() - watch.started
-    trainer.save_model(str(checkpoint))
-
-    # --- result
-    state = trainer.state
-    losses = [entry["loss"] for entry in state.log_history if "loss" in entry]
-    evaluated = [entry["eval_loss"] for entry in state.log_history if "eval_loss" in entry]
-    result = {
-        "train_loss": sum(losses) / len(losses),
-        "first_loss": losses[0],
-        "last_loss": losses[-1],
-        "eval_loss": evaluated[-1] if evaluated else None,
-        "steps": state.global_step,
-        "epochs": state.epoch,
-        "resumed_from": watch.first_step or None,
-        "tokens": state.num_input_tokens_seen,
-        "trained_tokens": round(trained_tokens * state.epoch),
-        "seconds": seconds,
-        "tokens_per_s": (state.num_input_tokens_seen - watch.tokens_before) / seconds,
-        "peak_memory_gib": peak_memory_gib(),
-        "trainable_parameters": trainer.model.num_parameters(only_trainable=True),
-        "train_rows": len(rows),
-        "heldout_rows": len(heldout),
-        "heldout_sha256": heldout_sha256,
-        "device": torch.cuda.get_device_name() if on_gpu else f"cpu, {torch.get_num_threads()} threads",
-        "versions": {name: version(name) for name in PACKAGES},
-    }
-    (home / "result.json").write_text(json.dumps(result, indent=2), encoding="utf-8")
-    print(f"done: {result['steps']} steps, held-out loss {result['eval_loss']}, {seconds:.0f} s")
+# </method>

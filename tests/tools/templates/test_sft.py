@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,56 +16,13 @@ import pytest
 from ftagent.tools.metrics import EVAL_LOSS, LOSS, read_trackio
 from ftagent.tools.run import Run, experiment_name
 from ftagent.tools.script import write_script
-from ftagent.tools.worker import WORKER_ENVIRONMENT
 
 from ..scripted import settled_run, write_chats, write_tiny_model
+from .driven import ENVIRONMENT, Ended, Job, drive
 
-# Gives the tiny model its weights, then runs one script after the other as `__main__`, so that torch is imported once.
-DRIVER = """
-import json, os, pathlib, runpy, sys, traceback
-from transformers import AutoConfig, AutoModelForCausalLM, set_seed
-set_seed(0)
-AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(sys.argv[1])).save_pretrained(sys.argv[1])
-for job in json.loads(sys.argv[2]):
-    for path in job["torn"]:
-        os.truncate(path, os.path.getsize(path) // 2)
-    os.environ.pop("FTAGENT_MAX_STEPS", None)
-    os.environ.update(job["environment"])
-    end = {"code": 0}
-    try:
-        runpy.run_path(job["script"], run_name="__main__")
-    except SystemExit as error:
-        end = {"code": error.code}
-    except Exception:
-        end = {"code": traceback.format_exc()}
-    result = pathlib.Path(job["script"]).with_name("result.json")
-    end["result"] = json.loads(result.read_text()) if result.exists() else None
-    pathlib.Path(job["answer"]).write_text(json.dumps(end))
-"""
-
-ENVIRONMENT = {**WORKER_ENVIRONMENT, "HF_HUB_OFFLINE": "1"}
 CHATS = 43
 STEPS = 20
 """Two epochs of 39 or 40 rows in batches of 4; the others are held out, and one cannot be trained on."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ended:
-    """How one run of a script ended."""
-
-    run: Run
-    code: int | str
-    result: Any
-
-
-@dataclass(kw_only=True)
-class Job:
-    """One run of a script."""
-
-    run: Run
-    torn: tuple[str, ...] = ()
-    """Files below the run's folder that are cut in half before."""
-    environment: dict[str, str] | None = None
 
 
 @pytest.fixture(scope="module")
@@ -102,25 +58,7 @@ def ended(home: Path) -> dict[str, Ended]:
         "packed": Job(run=written(home, overrides={"packing": True}), environment=short),
         "nan": Job(run=written(home, overrides={"learning_rate": 1e30})),
     }
-    request = [
-        {
-            "script": str(job.run.folder / "train.py"),
-            "torn": [str(job.run.folder / name) for name in job.torn],
-            "environment": job.environment or {},
-            "answer": str(home / f"{name}.json"),
-        }
-        for name, job in jobs.items()
-    ]
-    done = subprocess.run(
-        [sys.executable, "-c", DRIVER, str(home / "model"), json.dumps(request)],
-        env={**ENVIRONMENT, "HOME": str(home), "TRACKIO_DIR": str(home / "trackio")},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    answers = {name: json.loads((home / f"{name}.json").read_text(encoding="utf-8")) for name in jobs}
-    return {name: Ended(run=jobs[name].run, **answer) for name, answer in answers.items()}
+    return drive(home, jobs)
 
 
 def lengths_of(rows: list[dict[str, Any]]) -> list[int]:

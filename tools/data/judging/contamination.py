@@ -36,10 +36,10 @@ PROBE, STRIDE = 5, 4
 
 Words = list[bytes]
 
-_COMMENT = re.compile(r"#[^\n]*")  # Python's: so are the benchmarks whose items are at hand
-_SPACED = bytes(byte if byte > 127 or chr(byte).isalnum() or byte == ord("_") else 32 for byte in range(256)).lower()
+COMMENT = re.compile(r"#[^\n]*")  # Python's: so are the benchmarks whose items are at hand
+SPACED = bytes(byte if byte > 127 or chr(byte).isalnum() or byte == ord("_") else 32 for byte in range(256)).lower()
 # Marks that are not ASCII would stick to their words: no-break space, dashes, curly quotes, ellipsis.
-_TYPOGRAPHY = dict.fromkeys(map(ord, "\u00a0‐‑–—‘’“”…"), " ")
+TYPOGRAPHY = dict.fromkeys(map(ord, "\u00a0‐‑–—‘’“”…"), " ")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,14 +61,13 @@ def overlap(rows: Iterable[Checked], benchmarks: Sequence[str]) -> Overlap:
         rows: Rows as the trainer will see them.
         benchmarks: Names of benchmarks, as a person writes them.
     """
-    items = {name: _items(name) for name in benchmarks}
-    known = tuple(name for name in benchmarks if items[name])
-    index = _index(tuple((item, parts) for name in known for item, parts in items[name].items())) if known else None
+    known = at_hand(benchmarks)
+    index = index_of(known) if known else None
     found = ((row.number, index.items_in(row)) for row in rows) if index else ()
     return Overlap(
         benchmarks=known,
         hits={number: tuple(items) for number, items in found if items},
-        unknown=tuple(name for name in benchmarks if not items[name]),
+        unknown=tuple(name for name in benchmarks if name not in known),
     )
 
 
@@ -87,6 +86,11 @@ def _human_eval() -> dict[str, tuple[str, ...]]:
 ITEMS: dict[str, Callable[[], dict[str, tuple[str, ...]]]] = {"humaneval": _human_eval}
 
 
+def at_hand(benchmarks: Sequence[str]) -> tuple[str, ...]:
+    """Return those of the benchmarks whose items a package brings."""
+    return tuple(name for name in benchmarks if _items(name))
+
+
 def _items(benchmark: str) -> dict[str, tuple[str, ...]]:
     """Return item to texts; nothing for a benchmark whose items no package brings."""
     load = ITEMS.get(re.sub(r"[\W_]", "", benchmark.lower()))
@@ -97,7 +101,7 @@ def _items(benchmark: str) -> dict[str, tuple[str, ...]]:
 
 
 @dataclass(frozen=True)
-class _Index:
+class Index:
     """The runs of words of all parts of all items."""
 
     parts: list[tuple[str, int]] = field(default_factory=list)
@@ -149,9 +153,10 @@ class _Index:
 
 
 @cache
-def _index(items: tuple[tuple[str, tuple[str, ...]], ...]) -> _Index:
-    index = _Index()
-    for item, parts in items:
+def index_of(benchmarks: tuple[str, ...]) -> Index:
+    """Return the runs of words of all items of benchmarks that are at hand."""
+    index = Index()
+    for item, parts in (pair for name in benchmarks for pair in _items(name).items()):
         for words in (words for part in parts for words in _readings(part)):
             index.add(item, words)
     index.drop_what_says_nothing()
@@ -162,12 +167,12 @@ def _readings(text: str) -> Iterator[Words]:
     """Yield the words of a text, and those without comments where it has any."""
     yield _words(text)
     if "#" in text:
-        yield _words(_COMMENT.sub(" ", text))
+        yield _words(COMMENT.sub(" ", text))
 
 
 def _words(text: str) -> Words:
-    plain = text if text.isascii() else text.translate(_TYPOGRAPHY)
-    return plain.encode(errors="replace").translate(_SPACED).lower().split()
+    plain = text if text.isascii() else text.translate(TYPOGRAPHY)
+    return plain.encode(errors="replace").translate(SPACED).lower().split()
 
 
 def _runs(words: Words, length: int) -> Iterator[bytes]:

@@ -7,47 +7,57 @@ from typing import TYPE_CHECKING
 from ...facts import DatasetRef, DatasetReport, Problem
 from ...wording import one_line
 from .proof import Proof
-from .side import Side, leaked, repeated, unusable
+from .rows import Rows
+from .side import leaked, unusable
 
 if TYPE_CHECKING:
     from .contamination import Overlap
     from .scan import Scan
 
 SHOWN_ROWS = 5
+UNCOUNTED = "as only estimates of their numbers are known"
 
 
-def data_problems(
-    ref: DatasetRef, sides: tuple[Side, Side], overlap: Overlap, scanned: Scan | None
-) -> tuple[Problem, ...]:
+def data_problems(ref: DatasetRef, rows: Rows, scanned: Scan | None) -> tuple[Problem, ...]:
     """Return what the rows themselves show.
 
     Args:
         ref: The dataset, with its licence.
-        sides: The training rows and the held-out rows.
-        overlap: Rows that a benchmark would ask for.
+        rows: The rows that are kept.
         scanned: What reading every row has shown, where that was done.
     """
+    hits = sorted(rows.overlap.hits)
     found = [
-        *((reason, rows, "These rows are left out.") for reason, rows in unusable(*sides).items()),
-        ("overlap", sorted(overlap.hits), _overlap_words(overlap)),
-        ("duplicates", repeated(*sides), "Rows that were there before, word for word."),
-        ("leakage", leaked(*sides), "Held-out rows that are trained on too: they flatter the result."),
+        *((reason, numbers, "These rows are left out.") for reason, numbers in unusable(*rows.sides).items()),
+        ("overlap", hits, _overlap_words(rows.overlap, are_left_out=set(hits) <= set(rows.left_out))),
+        ("duplicates", rows.repeated, "Rows that were there before, word for word."),
+        ("leakage", leaked(*rows.sides), "Held-out rows that are trained on too: they flatter the result."),
     ]
     problems = [
-        Problem(kind=kind, count=len(rows), detail=detail, rows=tuple(rows[:SHOWN_ROWS]))
-        for kind, rows, detail in found
-        if rows
+        Problem(kind=kind, count=len(numbers), detail=detail, rows=tuple(numbers[:SHOWN_ROWS]))
+        for kind, numbers, detail in found
+        if numbers
     ]
-    if not (sides[1].keys or sides[1].unread):
+    if not (rows.heldout.keys or rows.heldout.unread):
         detail = "No held-out row is usable: nothing is left to compare the model with its base on."
         problems.append(Problem(kind="no hold-out", count=1, detail=detail))
+    if rows.overlap.benchmarks and not (rows.are_whole or scanned):
+        problems.append(_overlap_unknown(rows))
     return (*problems, *_licence(ref), *(_scan_problems(scanned) if scanned else ()))
 
 
-def _overlap_words(overlap: Overlap) -> str:
+def _overlap_words(overlap: Overlap, *, are_left_out: bool) -> str:
     items = sorted({item for hit in overlap.hits.values() for item in hit})
     named = ", ".join(one_line(item) for item in items[:3]) + (f" and {len(items) - 3} more" if len(items) > 3 else "")
-    return f"Rows that share whole passages with {named}: they are left out, as they would flatter the result."
+    left_out = "they are left out, as they would flatter the result" if are_left_out else f"they stay, {UNCOUNTED}"
+    return f"Rows that share whole passages with {named}: {left_out}."
+
+
+def _overlap_unknown(rows: Rows) -> Problem:
+    unread = sum(side.unread for side in rows.sides)
+    named = " and ".join(map(one_line, rows.overlap.benchmarks))
+    detail = f"Rows that nobody has read may hold items of {named}: `--full` reads them, and finds those to leave out."
+    return Problem(kind="overlap unknown", count=unread, detail=detail)
 
 
 def _licence(ref: DatasetRef) -> list[Problem]:
@@ -69,6 +79,12 @@ def _scan_problems(scanned: Scan) -> list[Problem]:
     detail += f" Turns by role: {roles}." if roles else ""
     detail += f" Empty or null: {named}." if named else ""
     problems = [Problem(kind="full scan", count=scanned.rows, detail=detail)]
+    problems += _odd_fields(
+        "mixed types", [f"`{one_line(path)}` holds {' and '.join(kinds)}" for path, kinds in scanned.mixed.items()]
+    )
+    problems += _odd_fields(
+        "late fields", [f"no row before {row:,} has `{one_line(path)}`" for path, row in scanned.late.items()]
+    )
     if scanned.duplicates:
         detail = "Rows that were there before, word for word, among all rows."
         rows = tuple(scanned.first_duplicates[:SHOWN_ROWS])
@@ -76,12 +92,24 @@ def _scan_problems(scanned: Scan) -> list[Problem]:
     return problems
 
 
-def token_problems(proof: Proof, report: DatasetReport) -> tuple[Problem, ...]:
+def _odd_fields(kind: str, found: list[str]) -> list[Problem]:
+    """Say that `datasets` would not load such rows, which it does not look at before it reads them."""
+    if not found:
+        return []
+    more = f"; {len(found) - SHOWN_ROWS} more" if len(found) > SHOWN_ROWS else ""
+    detail = (
+        f"{'; '.join(found[:SHOWN_ROWS])}{more}. `datasets` takes fields and types from the first rows, and may stop"
+    )
+    return [Problem(kind=kind, count=len(found), detail=f"{detail} at others: give all rows the same.")]
+
+
+def token_problems(proof: Proof, report: DatasetReport, *, exact: bool) -> tuple[Problem, ...]:
     """Return what the rows show once they are tokens.
 
     Args:
         proof: What TRL did.
         report: The report so far, with its `max_length`.
+        exact: Whether rows go by the numbers that they have in the dataset.
     """
     length, context = report.max_length, proof.context
     counts = proof.at[str(length)]
@@ -103,7 +131,7 @@ def token_problems(proof: Proof, report: DatasetReport) -> tuple[Problem, ...]:
     problems = [Problem(kind=kind, count=count, detail=detail) for kind, count, detail in found if count]
     if unprepared:
         why = one_line(next(iter(proof.left_out.values())), 200)
-        detail = f"Rows that TRL cannot prepare are left out; the first: {why}"
+        detail = f"Rows that TRL cannot prepare {'are left out' if exact else f'stay, {UNCOUNTED}'}; the first: {why}"
         problems.append(
             Problem(kind="unprepared", count=len(unprepared), detail=detail, rows=tuple(unprepared[:SHOWN_ROWS]))
         )

@@ -9,9 +9,8 @@ from ...wording import one_line
 from ...worker import Worker
 from ..shaping.emitted import source_of
 from ..shaping.mappings import MAPPINGS
-from ..shaping.shapes import Shape
 from .lengths import BUCKETS, SHOWN_CUTS
-from .side import Side, column_types
+from .rows import Rows
 
 TIMEOUT_S = 3600.0
 WORKER = "prove.py"
@@ -74,15 +73,14 @@ class Proof:
         return f"{prepared} and took one step on {start}{self.step['rows']} of them: loss {self.step['loss']:.3g}."
 
 
-def give(
-    worker: Worker, shape: Shape, sides: tuple[Side, Side], *, model: str, method: str, show: int, stated: int | None
-) -> None:
+def give(worker: Worker, rows: Rows, *, model: str, method: str, show: int, stated: int | None) -> None:
     """Hand the rows to the worker, which has started already; `hear` waits for its answer."""
     folders: dict[str, str | None] = {"train": None, "heldout": None}
-    for name, side in zip(folders, sides, strict=True):
+    for name, side in zip(folders, rows.sides, strict=True):
         if len(side.raw):  # `datasets` cannot load what it saves of an empty set
             folders[name] = str(worker.scratch / name)
             side.raw.save_to_disk(folders[name])
+    shape = rows.shape
     mapping = shape.mapping if shape.mapping in MAPPINGS else None  # the worker selects the columns anyway
     worker.give(
         {
@@ -92,7 +90,7 @@ def give(
             "functions": source_of(mapping) if mapping else "",
             "mapping": mapping,
             "trainer_columns": shape.trainer_columns,
-            "column_types": column_types(sides, shape.trainer_columns),
+            "column_types": rows.column_types,
             "max_length": stated,
             "buckets": [*sorted({*BUCKETS, *SHOWN_CUTS, *([stated] if stated else [])})],
             "show": show,

@@ -16,8 +16,10 @@ from ...wording import one_line
 from ..reading.batches import read_batches
 from ..reading.formats import is_remote, shown
 from ..reading.local import refuse_if_changed, stamp_of
+from .contamination import Overlap, at_hand
 from .counts import Counts
 from .repeats import Hashes
+from .suspects import Held
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +42,12 @@ class Scan:
     """Rows that were there before. Two rows count as equal when their 128-bit hashes are: of a billion different rows,
     some two are with a probability of 1.5e-21 (n²/2¹²⁹)."""
     first_duplicates: tuple[int, ...]
+    mixed: dict[str, tuple[str, ...]]
+    """Path in JSON rows to what stands there, where it is now this, now that."""
+    late: dict[str, int]
+    """Path that JSON rows have from about this row on only, too late for `datasets` to know it."""
+    overlap: Overlap
+    """Rows that a benchmark would ask for, among all rows."""
     files: int
     seconds: float
 
@@ -49,6 +57,7 @@ def scan(
     format: str,
     *,
     columns: Sequence[str] | None = None,
+    benchmarks: Sequence[str] = (),
     on_progress: Callable[[int, int | None], None] | None = None,
 ) -> Scan:
     """Read every row of the files.
@@ -56,7 +65,9 @@ def scan(
     Args:
         files: Local paths or `hf://` addresses.
         format: `parquet`, `arrow`, `json` (lines, or one list), `csv` or `text`.
-        columns: Rows that are equal in these count as duplicates; None compares all columns.
+        columns: Rows that are equal in these count as duplicates, and these are held against benchmarks; None takes
+            all columns.
+        benchmarks: Benchmarks that rows are held against, as far as their items are at hand.
         on_progress: Called with the rows so far and, where it is known beforehand, their total.
 
     Raises:
@@ -65,11 +76,14 @@ def scan(
     """
     began = time.monotonic()
     total = _total(files, format)
-    with Hashes() as hashes:
+    held = Held(at_hand(benchmarks), columns)
+    with Hashes() as hashes, ThreadPoolExecutor(1) as beside:
         counts = Counts(hashes=hashes, columns=columns, unify=format != "json")
         for file in files:
             for batch in _ahead(_checked(file, format, counts)):
+                looked = beside.submit(held.look, batch, counts.rows)
                 counts.add(batch, file)
+                looked.result()
                 if on_progress:
                     on_progress(counts.rows, total)
         counts.require(columns)
@@ -84,6 +98,9 @@ def scan(
         longest_row_characters=counts.longest[0],
         duplicates=duplicates,
         first_duplicates=first,
+        mixed=counts.mixed(),
+        late=counts.late,
+        overlap=held.overlap(),
         files=len(files),
         seconds=round(time.monotonic() - began, 2),
     )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,9 @@ from ..reading.sources import NUMBER
 from ..shaping.filters import FILTERS
 from ..shaping.mappings import MAPPINGS, Row
 from ..shaping.shapes import Shape
+
+TRIED_ROWS = 16
+"""Rows that are mapped once more to see which columns matter."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +38,11 @@ class Side:
     def read(self) -> int:
         """Rows that were read, usable or not."""
         return len(self.keys) + sum(map(len, self.unusable.values()))
+
+    @property
+    def numbers(self) -> set[int]:
+        """Numbers of the rows that were read, usable or not."""
+        return {*self.keys, *itertools.chain.from_iterable(self.unusable.values())}
 
     @property
     def unread(self) -> int:
@@ -90,12 +99,26 @@ def read_side(rows: Any, total: int, shape: Shape) -> Side:
 
 
 def columns_read(side: Side, shape: Shape) -> tuple[str, ...]:
-    """Return the columns of the dataset that the rows are made from, as the mapping of the first row reads them."""
-    if shape.mapping not in MAPPINGS:
+    """Return the columns of the dataset that the rows are made from, by the first rows: those that their mapping asks
+    for, and those without which it makes something else."""
+    mapping = MAPPINGS.get(shape.mapping or "")
+    if mapping is None:
         return shape.trainer_columns
-    row = _Watched(side.raw[0])
-    MAPPINGS[shape.mapping](row)
-    return tuple(sorted(row.read & set(side.raw.column_names)))
+    found: set[str] = set()
+    for row in side.raw.remove_columns(NUMBER).select(range(min(TRIED_ROWS, len(side.raw)))):
+        watched = _Watched(row)
+        made = mapping(watched)
+        found |= watched.read | {
+            name for name in row if name not in watched.read and _matters(mapping, row, name, made)
+        }
+    return tuple(sorted(found & set(side.raw.column_names)))
+
+
+def _matters(mapping: Callable[[Row], Row], row: Row, name: str, made: Row) -> bool:
+    try:
+        return mapping({**row, name: None}) != made
+    except (AttributeError, LookupError, TypeError, ValueError):  # it needs what stood there
+        return True
 
 
 class _Watched(dict[str, Any]):

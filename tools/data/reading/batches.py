@@ -18,7 +18,6 @@ from ...wording import one_line
 from .formats import (
     MAX_ROW_BYTES,
     READ_AHEAD_BYTES,
-    compute,
     is_remote,
     open_raw,
     open_text,
@@ -27,6 +26,9 @@ from .formats import (
 )
 from .json_lines import JsonLines
 from .lines import csv_rows, decoded, json_items, lines_of, too_large
+from .messages import MAGIC, refuse_large_batches
+from .pages import refuse_large_pages
+from .sizes import written_bytes
 
 BATCH_BYTES = 8 * 2**20
 BATCH_ROWS = 1_024
@@ -57,7 +59,7 @@ def read_batches(file: str, format: str) -> Iterator[Any]:
         refuse_wide(batch.schema.names)
         _refuse_damaged(batch, file, number)
         for part in _cut(batch):
-            if format in COLUMNAR and part.num_rows == 1 and _size(part) > MAX_ROW_BYTES:
+            if format in COLUMNAR and part.num_rows == 1 and written_bytes(part) > MAX_ROW_BYTES:
                 raise too_large(shown(file), f"row {number}")
             yield part
             number += part.num_rows
@@ -79,47 +81,12 @@ def _refuse_damaged(batch: Any, file: str, first: int) -> None:
 
 def _cut(batch: Any) -> Iterator[Any]:
     """Halve a batch until its parts are small, as they will be once their dictionaries are written out."""
-    if batch.num_rows <= 1 or _size(batch) <= BATCH_BYTES:
+    if batch.num_rows <= 1 or written_bytes(batch) <= BATCH_BYTES:
         yield batch
     else:
         half = batch.num_rows // 2
         yield from _cut(batch.slice(0, half))
         yield from _cut(batch.slice(half))
-
-
-def _size(batch: Any) -> int:
-    return sum(map(_written_bytes, batch.columns))
-
-
-def _written_bytes(array: Any) -> int:
-    """Return what an array takes without dictionaries and views, in which many values can share the same bytes."""
-    import pyarrow as pa
-
-    types, kind = pa.types, array.type
-    if isinstance(array, pa.ExtensionArray):
-        return _written_bytes(array.storage)
-    if types.is_struct(kind):
-        return sum(map(_written_bytes, array.flatten()))
-    if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
-        return 8 * len(array) + _written_bytes(array.flatten())
-    if types.is_dictionary(kind):
-        pc = compute()
-        return 8 * len(array) + (pc.sum(pc.take(_entry_bytes(array.dictionary), array.indices)).as_py() or 0)
-    if types.is_run_end_encoded(kind):
-        return len(array) * (8 + (compute().max(_entry_bytes(array.values)).as_py() or 0))
-    if types.is_string_view(kind) or types.is_binary_view(kind):
-        return array.cast(pa.large_binary()).nbytes
-    return array.nbytes
-
-
-def _entry_bytes(entries: Any) -> Any:
-    """Return the size of each entry of a dictionary: exact for strings, else the average."""
-    import pyarrow as pa
-
-    types, kind = pa.types, entries.type
-    if types.is_string(kind) or types.is_large_string(kind) or types.is_binary(kind) or types.is_large_binary(kind):
-        return compute().binary_length(entries).cast(pa.int64())
-    return pa.repeat(pa.scalar(entries.nbytes // max(1, len(entries)), pa.int64()), len(entries))
 
 
 # --- Parquet and Arrow ------------------------------------------------------------------------------------------------
@@ -144,7 +111,9 @@ def _parquet(file: str) -> Iterator[Any]:
     with _open(file) as stream, pq.ParquetFile(stream, buffer_size=READ_AHEAD_BYTES, pre_buffer=False) as parquet:
         refuse_wide(parquet.schema.names)
         for number in range(parquet.num_row_groups):
-            rows = _batch_rows(parquet.metadata.row_group(number))
+            group = parquet.metadata.row_group(number)
+            refuse_large_pages(file, stream, number, group)
+            rows = _batch_rows(group)
             yield from _joined(parquet.iter_batches(rows, row_groups=[number]))
 
 
@@ -155,7 +124,7 @@ def _joined(batches: Iterable[Any]) -> Iterator[Any]:
     held: list[Any] = []
     for batch in batches:
         held.append(batch)
-        if sum(map(len, held)) >= BATCH_ROWS or sum(part.nbytes for part in held) >= BATCH_BYTES:
+        if sum(map(len, held)) >= BATCH_ROWS or sum(map(written_bytes, held)) >= BATCH_BYTES:
             yield pa.concat_batches(held) if len(held) > 1 else batch
             held = []
     if held:
@@ -182,7 +151,9 @@ def _arrow(file: str) -> Iterator[Any]:
     import pyarrow as pa
 
     with _open(file) as stream:
-        is_file = stream.read(6) == b"ARROW1"
+        if not is_remote(file):  # there every message would cost a request
+            refuse_large_batches(file, stream)
+        is_file = stream.read(len(MAGIC)) == MAGIC
         stream.seek(0)
         if is_file:
             reader = pa.ipc.open_file(stream)

@@ -21,6 +21,8 @@ from .formats import (
     size_of,
 )
 from .lines import too_large
+from .messages import refuse_large_batches
+from .pages import refuse_large_pages
 from .sample import (
     PLACES,
     REMOTE_PLACES,
@@ -31,6 +33,7 @@ from .sample import (
     numbered,
     spread,
 )
+from .sizes import written_bytes
 
 MAX_FOOTER_BYTES = 32 * 2**20
 """A longer Parquet footer is refused: 10,000 row groups of 30 columns need about as much."""
@@ -97,7 +100,7 @@ def _footers(files: Sequence[str]) -> tuple[Any, list[Group]]:
     first = 0
     for file in files:
         _check_footer(file)
-        with _parquet(file) as parquet:
+        with _parquet(file) as (parquet, _):
             metadata = parquet.metadata
             _refuse_odd_columns(file, metadata.num_columns, parquet.schema_arrow.names)
             schema = schema or parquet.schema_arrow
@@ -129,7 +132,7 @@ def _parquet(file: str) -> Iterator[Any]:
         # A path lets pyarrow read by itself, which is faster than through a Python object.
         source = stream if is_remote(file) else file
         with pq.ParquetFile(source, buffer_size=READ_AHEAD_BYTES, pre_buffer=False) as parquet:
-            yield parquet
+            yield parquet, stream
 
 
 def _group(file: str, index: int, first: int, metadata: Any) -> Group:
@@ -187,7 +190,7 @@ def _pieces(groups: list[Group], places: int, rows: int, size: int, skipped: int
     for place in spread(len(groups), places):
         for piece in _batches(groups[place], rows // places, size // places, skipped // places):
             pieces.append(piece)
-            held += piece[2].nbytes
+            held += written_bytes(piece[2])
             if held > 4 * WHOLE_BYTES:
                 return None if size > held else pieces
     return pieces
@@ -199,13 +202,14 @@ def _batches(group: Group, rows: int, size: int, skipped: int) -> Iterator[Piece
     batch_rows = max(1, min(BATCH_ROWS, BATCH_BYTES // max(1, group.dictionary_bytes)))
     taken = taken_bytes = 0
     number = group.first
-    with _parquet(group.file) as parquet:
+    with _parquet(group.file) as (parquet, stream):
+        refuse_large_pages(group.file, stream, group.index, parquet.metadata.row_group(group.index))
         for index, batch in enumerate(parquet.iter_batches(batch_rows, row_groups=[group.index], use_threads=False)):
             if index % every == 0:
                 _refuse_large_rows(group.file, number, batch)
                 yield group.file, number, batch
                 taken += len(batch)
-                taken_bytes += batch.nbytes
+                taken_bytes += written_bytes(batch)
                 if taken >= rows or (taken > 1 and taken_bytes >= size):
                     return
             number += len(batch)
@@ -213,10 +217,10 @@ def _batches(group: Group, rows: int, size: int, skipped: int) -> Iterator[Piece
 
 def _refuse_large_rows(file: str, first: int, batch: Any) -> None:
     """Refuse a batch with a row over the limit."""
-    if batch.nbytes <= MAX_ROW_BYTES:
+    if written_bytes(batch) <= MAX_ROW_BYTES:
         return
     for place in range(len(batch)):
-        if batch.slice(place, 1).nbytes > MAX_ROW_BYTES:
+        if written_bytes(batch.slice(place, 1)) > MAX_ROW_BYTES:
             raise too_large(shown(file), f"row {first + place}")
 
 
@@ -276,6 +280,8 @@ def read_arrow(files: Sequence[str], total: int | None) -> Read:
     number, is_whole = 0, len(looked_at) == len(files)
     for file in looked_at:
         with open_raw(file) as stream:
+            if not is_remote(file):  # there every message would cost a request
+                refuse_large_batches(file, stream)
             reader = _arrow(file, stream)
             schema = schema or reader.schema
             _refuse_odd_columns(file, len(reader.schema.names), reader.schema.names)
@@ -286,7 +292,7 @@ def read_arrow(files: Sequence[str], total: int | None) -> Read:
                     is_whole = False
                     break
                 pieces.append((file, number, batch))
-                number, held = number + len(batch), held + batch.nbytes
+                number, held = number + len(batch), held + written_bytes(batch)
     kept = _thinned(pieces, number)
     known = number if is_whole else total or number * len(files) // max(1, len(looked_at))
     return Read(rows=_dataset(kept, schema, files[0]), total=known, exact=is_whole or total is not None)
@@ -311,12 +317,12 @@ def _record_batches(reader: Any) -> Iterator[Any]:
 
 def _thinned(pieces: list[Piece], rows: int) -> list[Piece]:
     """Keep evenly spread rows, within what a sample may hold."""
-    size = sum(batch.nbytes for _, _, batch in pieces)
+    size = sum(written_bytes(batch) for _, _, batch in pieces)
     if size <= WHOLE_BYTES:
         for file, first, batch in pieces:
             _refuse_large_rows(file, first, batch)
         return pieces
-    every = -(-rows // max(1, min(SCANNED_ROWS, SAMPLE_BYTES * rows // size)))
+    every = -(-rows // max(2, min(SCANNED_ROWS, SAMPLE_BYTES * rows // size)))
     kept = [
         (file, first + place, batch.slice(place, 1))
         for file, first, batch in pieces

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import gzip
 import io
-from collections.abc import Iterator, Sized
+import itertools
+from collections.abc import Iterator, Sequence, Sized
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
@@ -39,6 +40,8 @@ MAX_COLUMNS = 1_000
 """More columns, or fields inside them, are refused: Arrow keeps each of them for each row."""
 MAX_EXPANSION = 250
 """A file that expands by more is refused: text shrinks to a fifth, a page of zeros to a thousandth (gzip's limit)."""
+NEAR_BYTES = 64_000_000
+"""Files on the Hub up to this size together are read whole for a run that trains on them: some 250 requests."""
 READ_AHEAD_BYTES = 2**18
 """How much of a file on the Hub one request fetches."""
 
@@ -68,7 +71,36 @@ def is_compressed(file: str) -> bool:
 
 def size_of(file: str) -> int:
     """Return the file's size in bytes, as it lies there."""
-    return _hub().size(file) if is_remote(file) else Path(file).stat().st_size
+    if not is_remote(file):
+        return Path(file).stat().st_size
+    with unbroken():
+        return _hub().size(file)
+
+
+def are_near(files: Sequence[str]) -> bool:
+    """Whether reading every byte of the files is cheap: they lie here, or are no more than `NEAR_BYTES`."""
+    sizes = (size_of(file) for file in files if is_remote(file))
+    try:
+        return all(read <= NEAR_BYTES for read in itertools.accumulate(sizes))
+    except OSError:  # a Hub that does not answer is far away
+        return False
+
+
+@contextmanager
+def unbroken() -> Iterator[None]:
+    """Turn what the Hub's client raises when a connection breaks off into what a disk raises.
+
+    Raises:
+        ConnectionError: With the reason.
+    """
+    from httpx import HTTPError
+
+    try:
+        yield
+    except HTTPError as error:
+        if isinstance(error, OSError):  # an answer of the Hub
+            raise
+        raise ConnectionError(f"the Hub broke off ({type(error).__name__}: {error})") from error
 
 
 @contextmanager
@@ -78,7 +110,7 @@ def open_raw(file: str) -> Iterator[IO[bytes]]:
         with Path(file).open("rb") as stream:
             yield stream
         return
-    with _hub().open(file, "rb", block_size=READ_AHEAD_BYTES) as stream:
+    with unbroken(), _hub().open(file, "rb", block_size=READ_AHEAD_BYTES) as stream:
         yield io.BufferedReader(stream)  # fsspec's own readline has no limit
 
 

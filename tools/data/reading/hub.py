@@ -14,13 +14,14 @@ from typing import Any
 from ...errors import InputError
 from ...facts import DatasetRef
 from ...wording import one_line
-from .formats import FORMATS, REMOTE, ending_of, endings
+from .formats import FORMATS, REMOTE, ending_of, endings, unbroken
 from .layout import Layout
 from .local import NOT_DATA, split_of
 from .splits import choose_subset, listed
 
 HUB = "https://huggingface.co/datasets"
 HUB_TIMEOUT_S = 10.0
+LOG_IN = "`hf auth login` or HF_TOKEN"
 PREFIX = f"{REMOTE}datasets/"
 
 READERS = {entry["path"] for entry in FORMATS.values()}
@@ -107,11 +108,12 @@ def answers(name: str) -> Iterator[None]:
 
     Raises:
         Unreachable: There is no such dataset, or no Hub.
-        InputError: It is gated, or lacks the revision.
+        InputError: It is gated, lacks the revision, or the user's token is none.
     """
     from httpx import HTTPError
     from huggingface_hub.errors import (
         GatedRepoError,
+        HfHubHTTPError,
         HFValidationError,
         RepositoryNotFoundError,
         RevisionNotFoundError,
@@ -122,7 +124,7 @@ def answers(name: str) -> Iterator[None]:
     except GatedRepoError as error:
         raise InputError(
             f"the Hub dataset `{one_line(name)}` is gated.",
-            hint=f"ask for access at {HUB}/{one_line(name)}, then `hf auth login`",
+            hint=f"ask for access at {HUB}/{one_line(name)}, then {LOG_IN}",
         ) from error
     except RevisionNotFoundError as error:
         raise InputError(
@@ -130,10 +132,21 @@ def answers(name: str) -> Iterator[None]:
         ) from error
     except (RepositoryNotFoundError, HFValidationError) as error:
         why = "the Hub knows no such dataset (or it is private and no token of yours opens it)"
-        raise Unreachable(why, "check the spelling") from error
+        raise Unreachable(why, f"check the spelling; a private one wants {LOG_IN}") from error
+    except HfHubHTTPError as error:
+        if error.response.status_code not in (401, 403):
+            raise _unreachable(error) from error
+        raise InputError(
+            f"the Hub refuses your token for `{one_line(name)}` ({error.response.status_code}).",
+            hint=f"{LOG_IN} with a token that may read it",
+        ) from error
     except (HTTPError, OSError) as error:
-        why = f"the Hub cannot be reached ({one_line(str(error).rstrip('.') or type(error).__name__, 120)})"
-        raise Unreachable(why, "name a local file, or look at the network and HF_ENDPOINT") from error
+        raise _unreachable(error) from error
+
+
+def _unreachable(error: Exception) -> Unreachable:
+    why = f"the Hub cannot be reached ({one_line(str(error).rstrip('.') or type(error).__name__, 120)})"
+    return Unreachable(why, "name a local file, or look at the network and HF_ENDPOINT")
 
 
 def hub_layout(ref: DatasetRef, subset: str | None, benchmarks: Sequence[str]) -> Layout:
@@ -147,7 +160,8 @@ def hub_layout(ref: DatasetRef, subset: str | None, benchmarks: Sequence[str]) -
         return _path_layout(ref, subset)
     from datasets.load import dataset_module_factory
 
-    module = dataset_module_factory(ref.loader["path"], revision=ref.revision)
+    with unbroken():
+        module = dataset_module_factory(ref.loader["path"], revision=ref.revision)
     parameters = module.builder_configs_parameters
     configs = {config.name: config for config in parameters.builder_configs or []}
     chosen, why = _subset(ref.id, subset, list(configs), parameters, benchmarks)

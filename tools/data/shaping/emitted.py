@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import ast
 import inspect
-from collections.abc import Iterator
 from functools import cache
 
+from ...emitting import closure, definitions
 from . import filters, holdouts, mappings, turns
 
 
@@ -18,17 +17,7 @@ def source_of(*names: str) -> str:
     """
     if unknown := set(names) - {*mappings.MAPPINGS, *filters.FILTERS, *holdouts.HOLDOUTS}:
         raise KeyError(*unknown)
-    sources = _sources()
-    needed: set[str] = set()
-    wanted = list(names)
-    while wanted:
-        name = wanted.pop()
-        if name not in needed:
-            needed.add(name)
-            wanted += [used for used in _names_in(sources[name]) if used in sources]
-    constants = [sources[name] for name in sources if name in needed and name.isupper()]
-    functions = [sources[name] for name in sources if name in needed and not name.isupper()]
-    return "\n\n\n".join([*(["\n".join(constants)] if constants else []), *functions])
+    return closure(names, _sources())
 
 
 @cache
@@ -37,25 +26,5 @@ def _sources() -> dict[str, str]:
     return {
         name: source
         for module in (turns, holdouts, filters, mappings)
-        for name, source in _definitions(inspect.getsource(module))
+        for name, source in definitions(inspect.getsource(module))
     }
-
-
-def _definitions(text: str) -> Iterator[tuple[str, str]]:
-    """Yield the functions and the plain constants of a module, with the comment above them."""
-    lines = text.splitlines()
-    for node in ast.parse(text).body:
-        if isinstance(node, ast.FunctionDef):
-            name = node.name
-        elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id.isupper():
-            name = node.targets[0].id
-        else:
-            continue
-        first = node.lineno - 1
-        while first and lines[first - 1].startswith("#") and not lines[first - 1].startswith("# ---"):
-            first -= 1
-        yield name, "\n".join(lines[first : node.end_lineno])
-
-
-def _names_in(source: str) -> set[str]:
-    return {node.id for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Name)}

@@ -79,7 +79,7 @@ def recognise(columns: Sequence[str], rows: Sequence[Row], method: Method) -> Sh
 
 def _fits(kind: Kind, columns: Sequence[str], rows: Sequence[Row]) -> bool:
     """Whether at least half of the rows are of this kind: a few broken ones hide no shape."""
-    if any(name in columns and _mostly(is_text, [row.get(name) for row in rows]) for name in kind.lacks):
+    if any(name in columns and mostly(is_text, [row.get(name) for row in rows]) for name in kind.lacks):
         return False
     if not all(_holds(names, holds, columns, rows) for names, holds in kind.needs.items()):
         return False
@@ -90,7 +90,7 @@ def _fits(kind: Kind, columns: Sequence[str], rows: Sequence[Row]) -> bool:
 
 def _holds(names: Sequence[str], holds: Callable[[object], bool], columns: Sequence[str], rows: Sequence[Row]) -> bool:
     name = _first(names, columns)
-    return name is not None and _mostly(holds, [row.get(name) for row in rows])
+    return name is not None and mostly(holds, [row.get(name) for row in rows])
 
 
 def _first(names: Sequence[str], columns: Sequence[str]) -> str | None:
@@ -99,7 +99,7 @@ def _first(names: Sequence[str], columns: Sequence[str]) -> str | None:
     return names[0] if names[0] in columns else None
 
 
-def _mostly(holds: Callable[[object], bool], values: Sequence[object]) -> bool:
+def mostly(holds: Callable[[object], bool], values: Sequence[object]) -> bool:
     """Whether at least half of the values that are there are such values."""
     there = [value for value in values if value is not None]
     good = sum(map(holds, there))
@@ -179,7 +179,7 @@ def _refusal(columns: Sequence[str], rows: Sequence[Row], method: Method) -> Ref
     missing = f"{method} needs {NEEDS[method]}"
     others = [other for other in get_args(Method) if other != method and _serves(other, columns, rows)]
     if others:
-        return Refusal(missing=missing, nearest=f"its {_names(columns)} would do for {', '.join(others)}")
+        return Refusal(missing=missing, nearest=f"its {named(columns)} would do for {', '.join(others)}")
     if "input_ids" in columns:
         return Refusal(
             missing="its rows are tokens already, and nothing says of which tokenizer",
@@ -217,8 +217,8 @@ def _nearly(kind: Kind, columns: Sequence[str], rows: Sequence[Row]) -> Refusal:
     there = [name for names in kind.needs if (name := _first(names, columns))]
     if lacking := [names[0] for names in kind.needs if not _first(names, columns)]:
         return Refusal(
-            missing=f"{_names(lacking)} is missing beside {_names(there)}",
-            nearest=f"name the column that holds it {_names(lacking)}; the columns are {_names(columns)}",
+            missing=f"{named(lacking)} is missing beside {named(there)}",
+            nearest=f"name the column that holds it {named(lacking)}; the columns are {named(columns)}",
         )
     right = [_holds(names, holds, columns, rows) for names, holds in kind.needs.items()]
     name = next((name for name, is_right in zip(there, right, strict=True) if not is_right), there[0])
@@ -234,15 +234,15 @@ def _said(value: object) -> str:
 
 
 def _renaming(columns: Sequence[str], rows: Sequence[Row]) -> str:
-    texts = [name for name in columns if _mostly(is_text, [row.get(name) for row in rows])]
+    texts = [name for name in columns if mostly(is_text, [row.get(name) for row in rows])]
     if len(texts) > 1:
-        return f"name the question `prompt` and the answer `completion`; columns with text are {_names(texts)}"
+        return f"name the question `prompt` and the answer `completion`; columns with text are {named(texts)}"
     if texts:
-        return f"rename {_names(texts)} to `text`"
-    return f"no column holds text; the columns are {_names(columns)}"
+        return f"rename {named(texts)} to `text`"
+    return f"no column holds text; the columns are {named(columns)}"
 
 
-def _names(columns: Iterable[str]) -> str:
+def named(columns: Iterable[str]) -> str:
     """Return column names as one short line, whatever is in them."""
     shown = [f"`{one_line(name)}`" for name in columns]
     return ", ".join(shown[:8]) + (f" and {len(shown) - 8} more" if len(shown) > 8 else "")

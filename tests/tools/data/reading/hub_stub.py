@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
@@ -17,13 +18,39 @@ import yaml
 SHA = "f" * 40
 
 
+class Denied(NamedTuple):
+    """Why a request is turned down, as the Hub's own headers say it."""
+
+    status: int
+    code: str = ""
+    message: str = ""
+
+
 class HubStub:
-    """Repositories by id, each a dict of path to bytes; `gated` ones open for nobody."""
+    """Repositories by id, each a dict of path to bytes. The tokens in `granted` open private and gated ones."""
 
     def __init__(self) -> None:
         self.repositories: dict[str, dict[str, bytes]] = {}
+        self.private: set[str] = set()
         self.gated: set[str] = set()
+        self.granted: set[str] = set()
+        self.strangers: set[str] = set()
+        """Tokens of people who were granted nothing."""
         self.sent_bytes = 0
+        self.is_gone = False
+        """Whether every connection breaks off."""
+
+    def denied(self, repository: str, token: str | None, *, is_file: bool) -> Denied | None:
+        """Say why a token, or nobody, may not have something of a repository; a gated one hides its files only."""
+        if token in self.granted:
+            return None
+        if token is not None and token not in self.strangers:
+            return Denied(401, message="Invalid credentials in Authorization header")
+        if repository in self.private:
+            return Denied(401 if token is None else 404, "RepoNotFound", "Repository not found")
+        if repository in self.gated and is_file:
+            return Denied(401 if token is None else 403, "GatedRepo", "Access to this dataset is restricted")
+        return None
 
     def card(self, repository: str) -> dict[str, Any]:
         """Return the front matter of the repository's README."""
@@ -33,7 +60,8 @@ class HubStub:
     def info(self, repository: str) -> dict[str, Any]:
         """Return what `dataset_info` asks for."""
         gated = "manual" if repository in self.gated else False
-        return {"id": repository, "sha": SHA, "cardData": self.card(repository), "gated": gated, "private": False}
+        about = {"id": repository, "sha": SHA, "cardData": self.card(repository)}
+        return about | {"gated": gated, "private": repository in self.private}
 
     def tree(self, repository: str, folder: str, *, recursive: bool) -> list[dict[str, Any]]:
         """Return the entries below a folder."""
@@ -79,6 +107,8 @@ class _Handler(BaseHTTPRequestHandler):
     stub: HubStub
 
     def do_GET(self) -> None:
+        if self._breaks_off():
+            return
         url = urlsplit(self.path)
         parts = unquote(url.path).strip("/").split("/")
         if parts[:2] == ["api", "datasets"]:
@@ -89,21 +119,26 @@ class _Handler(BaseHTTPRequestHandler):
     do_HEAD = do_GET  # noqa: N815 (the base class names it)
 
     def do_POST(self) -> None:
+        if self._breaks_off():
+            return
         parts = unquote(urlsplit(self.path).path).strip("/").split("/")
         asked = self.rfile.read(int(self.headers["Content-Length"])).decode()
         wanted = json.loads(asked)["paths"] if asked.startswith("{") else parse_qs(asked).get("paths", [])
         repository = "/".join(parts[2:4])
+        if self._is_denied(repository, is_file=False):
+            return
         everything = self.stub.tree(repository, "", recursive=True)
         self._answer(200, json.dumps([entry for entry in everything if entry["path"] in wanted]).encode())
 
     def _api(self, repository: str, rest: list[str], query: dict[str, list[str]]) -> None:
+        if self._is_denied(repository, is_file=rest[:1] == ["auth-check"]):
+            return
         if repository not in self.stub.repositories:
             self._answer(404, b"{}", {"X-Error-Code": "RepoNotFound"})
         elif rest[:1] in (["revision"], ["tree"]) and rest[1] not in ("main", SHA):
             self._answer(404, b"{}", {"X-Error-Code": "RevisionNotFound"})
         elif rest[:1] == ["auth-check"]:
-            gated = repository in self.stub.gated
-            self._answer(403 if gated else 200, b"{}", {"X-Error-Code": "GatedRepo"} if gated else {})
+            self._answer(200, b"{}")
         elif rest[:1] == ["tree"]:
             entries = self.stub.tree(repository, "/".join(rest[2:]), recursive=query.get("recursive") == ["True"])
             if entries:
@@ -115,6 +150,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _file(self, repository: str, revision: str, path: str) -> None:
         headers = {"X-Repo-Commit": SHA, "ETag": f'"{path}"', "Accept-Ranges": "bytes"}
+        if self._is_denied(repository, is_file=True):
+            return
         content = self.stub.repositories.get(repository, {}).get(path)
         if content is None or revision not in ("main", SHA):
             self._answer(404, b"", headers | {"X-Error-Code": "EntryNotFound"})
@@ -127,6 +164,20 @@ class _Handler(BaseHTTPRequestHandler):
         end = min(int(last or len(content) - 1) + 1, len(content))
         part = content[int(first) : end]
         self._answer(206, part, headers | {"Content-Range": f"bytes {first}-{end - 1}/{len(content)}"})
+
+    def _breaks_off(self) -> bool:
+        if self.stub.is_gone:
+            self.close_connection = True
+            self.connection.shutdown(socket.SHUT_RDWR)
+        return self.stub.is_gone
+
+    def _is_denied(self, repository: str, *, is_file: bool) -> bool:
+        """Turn the request down where its token does not suffice."""
+        token = self.headers.get("Authorization", "").removeprefix("Bearer ") or None
+        denied = self.stub.denied(repository, token, is_file=is_file)
+        if denied:
+            self._answer(denied.status, b"{}", {"X-Error-Code": denied.code, "X-Error-Message": denied.message})
+        return denied is not None
 
     def _answer(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
         self.send_response(status)

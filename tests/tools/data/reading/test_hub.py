@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import random
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from ftagent.tools.data.judging.scan import scan
 from ftagent.tools.data.reading.sample import NUMBER
 from ftagent.tools.data.reading.sources import Source, open_source, resolve_dataset
 from ftagent.tools.errors import InputError
@@ -84,6 +88,98 @@ def test_an_unknown_revision_and_a_gated_dataset_are_refused_with_the_way_out(st
         find("owner/gated")
 
 
+TOKEN, STRANGERS, WRONG = (f"hf_{letters * 17}" for letters in ("qw", "er", "ty"))
+
+
+@pytest.fixture
+def closed(stub: HubStub) -> HubStub:
+    """A private set and a gated one, which `TOKEN` opens."""
+    stub.repositories = {
+        "owner/private": {"train.jsonl": lines(300)},
+        "owner/gated": {"data/train-00000-of-00001.parquet": parquet(40_000, 1_000)},
+    }
+    stub.private, stub.gated = {"owner/private"}, {"owner/gated"}
+    stub.granted, stub.strangers = {TOKEN}, {STRANGERS}
+    return stub
+
+
+@pytest.mark.parametrize("name", ["owner/private", "hf://datasets/owner/private/train.jsonl"])
+def test_a_private_set_is_read_with_the_users_token(
+    closed: HubStub, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    source = opened(name)
+    assert source.train_total + source.heldout_total == 300
+    assert source.train[NUMBER] == source.train["id"]
+    assert TOKEN not in repr(source)
+
+
+def test_a_gated_set_is_sampled_by_ranges_with_a_token_that_was_granted_access(
+    closed: HubStub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    source = opened("owner/gated")
+    assert (source.train_total, source.exact) == (39_800, True)
+    assert source.train[NUMBER] == source.train["id"]
+
+
+@pytest.mark.parametrize(
+    ("name", "token", "words"),
+    [
+        ("owner/private", None, r"private and no token of yours opens it\)\..*`hf auth login` or HF_TOKEN"),
+        ("owner/private", STRANGERS, r"private and no token of yours opens it\)\..*`hf auth login` or HF_TOKEN"),
+        ("owner/private", WRONG, r"refuses your token for `owner/private` \(401\)\..*`hf auth login` or HF_TOKEN"),
+        ("owner/gated", None, r"is gated\..*ask for access at .*owner/gated, then `hf auth login` or HF_TOKEN"),
+        ("owner/gated", STRANGERS, r"is gated\..*ask for access at .*owner/gated, then `hf auth login`"),
+        ("hf://datasets/owner/gated/data/*.parquet", None, r"is gated\..*ask for access"),
+    ],
+)
+def test_without_a_token_that_opens_it_a_set_is_refused_in_one_line_with_the_way_out(
+    closed: HubStub, monkeypatch: pytest.MonkeyPatch, name: str, token: str | None, words: str
+) -> None:
+    if token:
+        monkeypatch.setenv("HF_TOKEN", token)
+    with pytest.raises(InputError, match=words) as caught:
+        opened(name)
+    assert "\n" not in str(caught.value) and not (token and token in str(caught.value))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "tools", [["validate_dataset"], ["plan_run", "validate_dataset", "pick_hardware", "write_script"]]
+)
+def test_a_token_is_in_no_file_and_in_no_output(
+    closed: HubStub, monkeypatch: pytest.MonkeyPatch, workdir: Path, smollm2: Path, tools: list[str]
+) -> None:
+    name = "owner/private"
+    environment = {
+        **os.environ,
+        "HF_TOKEN": TOKEN,
+        "HF_HUB_OFFLINE": "0",
+        "HF_HOME": str(workdir / "hf"),
+        "TMPDIR": str(workdir / "tmp"),
+    }
+    (workdir / "tmp").mkdir()
+    run: list[str] = []
+    with serving(closed, monkeypatch, workdir / "cache") as server:
+        environment["HF_ENDPOINT"] = f"http://127.0.0.1:{server.server_port}"
+        for tool in tools:
+            if tool == "plan_run":
+                options = ["--request", f"fine-tune {smollm2} on {name}"]
+            else:
+                options = run or ["--dataset", name, "--model", str(smollm2), "--method", "sft"]
+            command = [str(Path(sys.executable).with_name("ftagent")), "tool", tool, *options, "--json"]
+            done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+            assert TOKEN not in done.stdout + done.stderr
+            answer = json.loads(done.stdout)
+            assert answer["ok"], answer
+            run = run or ["--run", answer["result"]["run"]] if tool == "plan_run" else run
+            assert tool != "validate_dataset" or answer["result"]["rows"] == 300
+    files = [file for file in workdir.rglob("*") if file.is_file()]
+    assert len(files) >= len(tools) - 1
+    assert not [file for file in files if TOKEN.encode() in file.read_bytes()]
+
+
 def test_a_small_set_is_read_whole_with_its_true_numbers(stub: HubStub) -> None:
     stub.repositories["owner/small"] = {"train.jsonl": lines(300), "test.jsonl": lines(40)}
     source = opened("owner/small")
@@ -122,6 +218,17 @@ def test_the_card_says_how_many_rows_a_split_has(stub: HubStub) -> None:
     stub.repositories["owner/large"] = {"README.md": card(dataset_info=info), "train.jsonl": lines(20_000, 1_000)}
     source = opened("owner/large")
     assert (source.exact, source.train_total) == (True, 19_800)
+
+
+def test_a_connection_that_breaks_off_is_an_error_in_one_line(stub: HubStub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ftagent.tools.data.reading.formats.READ_AHEAD_BYTES", 2**12)
+    stub.repositories["owner/large"] = {"data/train-00000-of-00001.parquet": parquet(4_000, 1_000)}
+    ref, source = find("owner/large"), opened("owner/large")
+    stub.is_gone = True
+    with pytest.raises(InputError, match="cannot be loaded: "):
+        open_source(ref, Settings(), None, None)
+    with pytest.raises(InputError, match="cannot be read to its end: the Hub broke off"):
+        scan(source.files, "parquet")
 
 
 def codeforces(stub: HubStub, **extra: object) -> None:

@@ -1,0 +1,128 @@
+"""What a remote job leaves behind: the private repository that it pushes to, and its way into the run's folder.
+
+The script pushes by itself, since its machine is gone when it ends (`HUB_MODEL_ID` in `tools/templates/base.py`):
+
+    last-checkpoint/            while it trains, at each save: what the next job goes on from
+    adapter or model, README    at its end, at the root
+    result.json heldout.jsonl
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import shutil
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..files import write_whole
+from ..run import Run, experiment_name
+from ..trained import CHECKPOINT, HELDOUT
+from .hf_client import PAUSES_S, explained, http_error, hub, is_transient, patiently
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+
+CONSTANT = "HUB_MODEL_ID"
+RESULT = "result.json"
+ELSEWHERE = (RESULT, HELDOUT)
+"""What belongs beside the checkpoint's folder, not into it."""
+NOT_WANTED = ("last-checkpoint/*", ".gitattributes")
+LONGEST_NAME = 96
+"""https://huggingface.co/docs/huggingface_hub, `validate_repo_id`."""
+
+
+def owner_of(run: Run) -> str:
+    """Return the namespace that the settings name, else the user whose token it is.
+
+    Raises:
+        UserError: There is no token, or not a good one.
+    """
+    return run.settings.namespace or patiently(lambda: hub().whoami(cache=True)["name"], "tell whose token it is")
+
+
+def repository_for(run: Run) -> str | None:
+    """Return the repository that a run's script shall push to, None where it trains on this machine.
+
+    Each run has one of its own: a script goes on from the checkpoint that it finds there.
+
+    Raises:
+        UserError: There is no token, or not a good one.
+    """
+    assert run.spec is not None
+    if run.spec.backend != "hf-jobs":
+        return None
+    return f"{owner_of(run)}/{experiment_name(run.spec)[: LONGEST_NAME - len(run.id) - 1].rstrip('-.')}-{run.id}"
+
+
+def repository_of(script: str) -> str | None:
+    """Return the repository that a training script pushes to, None where it pushes to none."""
+    for node in ast.parse(script).body:
+        match node:
+            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant(value=str(value))) if name == CONSTANT:
+                return value
+            case _:
+                continue
+    return None
+
+
+def prepare_repository(api: HfApi, repo_id: str) -> None:
+    """Make the private repository, and see that it can be written to, before anything is paid.
+
+    Raises:
+        UserError: The token may not create it or write to it.
+        ToolError: The Hub does not answer.
+    """
+    patiently(
+        lambda: api.create_repo(repo_id, private=True, exist_ok=True), f"create the private repository `{repo_id}`"
+    )
+    patiently(lambda: api.auth_check(repo_id, write=True), f"write to the repository `{repo_id}`")
+
+
+def fetch_results(api: HfApi, repo_id: str, folder: Path, name: str) -> None:
+    """Put what a finished job has pushed where a local job would have left it, once.
+
+    Args:
+        api: The client.
+        repo_id: Where the job pushed to.
+        folder: The run's folder.
+        name: Of the folder below it to which is downloaded first; and of the JSON file that then says what came.
+
+    Raises:
+        UserError: The Hub refuses.
+        ToolError: It could not be downloaded; what had arrived is kept for the next try.
+    """
+    note, staging, checkpoint = folder / f"{name}.json", folder / name, folder / CHECKPOINT
+    if note.exists() and checkpoint.exists():
+        return
+    revision = _download(api, repo_id, staging)
+    shutil.rmtree(checkpoint, ignore_errors=True)
+    checkpoint.mkdir()
+    shutil.rmtree(staging / ".cache")  # the client's own notes on what it has downloaded
+    for item in staging.iterdir():
+        target = folder if item.name in ELSEWHERE else checkpoint
+        item.replace(target / item.name)
+    staging.rmdir()
+    write_whole(note, json.dumps({"repository": repo_id, "revision": revision}).encode())
+
+
+def _download(api: HfApi, repo_id: str, staging: Path) -> str:
+    """Download the repository of the finished model, and return its revision; what breaks off is taken up again.
+
+    `huggingface_hub` 1.33 itself goes on after a connection was closed, and gives up after a reset (`httpx.ReadError`).
+    """
+    what = f"download the results from `{repo_id}`"
+    revision = patiently(lambda: api.model_info(repo_id).sha, what)
+    assert revision is not None
+    for pause in (*PAUSES_S, None):
+        try:
+            api.snapshot_download(repo_id, revision=revision, local_dir=staging, ignore_patterns=list(NOT_WANTED))
+        except (OSError, http_error()) as error:
+            is_refusal = isinstance(error, http_error()) and not is_transient(error)
+            if is_refusal or pause is None:
+                raise explained(error, what) from error
+            time.sleep(pause)
+        else:
+            return revision
+    raise AssertionError("the last try returns or raises")

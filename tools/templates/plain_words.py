@@ -1,0 +1,48 @@
+"""What goes wrong in a rehearsal, in words that say where, and how to mend it."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import traceback
+from typing import Any
+
+import trl
+from tiny_trainers import CLASSES
+
+LESS_STEEP = "lower learning_rate, or train in fp32"
+
+# Arguments that TRL and transformers renamed.
+RENAMED = {"max_seq_length": "max_length", "tokenizer": "processing_class", "warmup_ratio": "warmup_steps"}
+
+# What an error's text begins or goes on with, and what mends it.
+MENDS = {
+    "Target modules": "name linear layers of this model in target_modules, or `all-linear`",
+    "is a gated repo": "ask for access on the model's page, and log in with `hf auth login`",
+    "is not a valid model identifier": "check MODEL, and log in with `hf auth login` if it is private",
+    "is not a valid git identifier": "check REVISION: that commit or branch does not exist",
+    "chat_template is not set": "use an instruction-tuned model, or give the tokenizer a chat template",
+    "MetadataIncompleteBuffer": "a weight file was cut short: download it again",
+    "IncompleteMetadata": "a weight file was cut short: download it again",
+}
+
+
+def in_words(error: Exception, request: dict[str, Any]) -> str:
+    """Say what went wrong, where in the script, and how to mend it."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == request["script"]]
+    where = f" (line {lines[-1]} of the script)" if lines else ""
+    if isinstance(error, TypeError) and "unexpected keyword argument" in str(error):
+        return f"{error}{where}: trl {trl.__version__} knows no such argument{nearest(str(error), request['method'])}"
+    if isinstance(error, KeyError):
+        return f"there is no {error}{where}: the rows lack a column or a key that the script reads"
+    mend = next((f": {mend}" for sign, mend in MENDS.items() if sign in str(error)), "")
+    return f"{error or type(error).__name__}{where}{mend}"
+
+
+def nearest(message: str, method: str) -> str:
+    """Name the argument that was probably meant."""
+    name = message.rpartition(" argument ")[2].strip("'")
+    trainer, config = (getattr(trl, kind) for kind in CLASSES[method])
+    known = {*inspect.signature(config).parameters, *inspect.signature(trainer).parameters}
+    close = [RENAMED[name]] if name in RENAMED else difflib.get_close_matches(name, known, n=1)
+    return f"; `{close[0]}` is the nearest" if close else ""
