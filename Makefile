@@ -6,7 +6,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --con
 
 DEMO = fine-tune SmolLM2-135M-Instruct on examples/docstrings.jsonl, compare it with the base model and export it to GGUF
 
-.PHONY: demo test test-slow check format bench bench-memory bench-zoo bench-data bench-sandbox bench-methods drift lock clean help
+.PHONY: demo test test-slow check format bench bench-memory bench-zoo bench-data bench-sandbox bench-methods bench-failures drift lock clean help
 
 help:            ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -38,6 +38,9 @@ bench-memory: $(VENV)/.dev     ## the memory arithmetic against what the trainer
 
 bench-zoo: $(VENV)/.dev        ## our verdict on every dataset of the zoo against what TRL does with it
 	$(BIN)/python tests/zoo/bench.py
+
+bench-failures: $(VENV)/.dev   ## the failure classes against the corpus of ended jobs
+	$(BIN)/python tests/failures/bench.py
 
 bench-methods: $(VENV)/.dev    ## a whole run of every method on a small real model; about 40 minutes (ONLY=dpo for one)
 	$(BIN)/python tests/bench/methods.py $(if $(ONLY),--only $(ONLY))

@@ -43,6 +43,14 @@ def test_a_gpu_decodes_many_rows_in_nearly_the_time_of_one_and_a_cpu_does_not() 
     assert seconds(SMOLLM2, CPU, sequences=1024) > 2 * seconds(SMOLLM2, CPU, sequences=128)
 
 
+@pytest.mark.parametrize(("sequences", "measured_s"), [(1, 0.0225), (8, 0.0605), (32, 0.1245)])
+def test_a_cpu_decodes_as_fast_as_was_measured(sequences: int, measured_s: float) -> None:
+    # half the CPU seconds of two threads, which multiply 103 GFLOP/s each, in float32 without an adapter
+    laptop = replace(CPU, name="local", cores=2, gflops=206)
+    took = seconds(SMOLLM2, laptop, replace(LORA, precision="fp32"), sequences=sequences, length=70)
+    assert took == pytest.approx(measured_s, rel=0.25)
+
+
 def test_keys_and_values_of_many_long_rows_take_longer_to_read_than_the_weights() -> None:
     short, long = (seconds(LLAMA, A100, sequences=64, length=length) for length in (128, 8192))
     assert long > 5 * short
