@@ -246,6 +246,10 @@ def config(evaluates: bool) -> SFTConfig:
         fp16=PRECISION == "fp16" and on_gpu,
         activation_checkpointing=ACTIVATION_CHECKPOINTING,
         dataloader_pin_memory=on_gpu,
+        # GPUs that share the weights (FSDP) would otherwise each keep all gradients, whole, until the step
+        accelerator_config={
+            "gradient_accumulation_kwargs": {"sync_each_batch": os.environ.get("ACCELERATE_USE_FSDP") == "true"}
+        },
         # evaluation and checkpoints: a share of all steps, and always at the last one, which is kept: the best one
         # would be chosen by the very rows that judge the model afterwards
         eval_strategy="steps" if evaluates else "no",
