@@ -12,7 +12,9 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
 
-from .facts import Check, ModelRef
+from .data.reading.local import revision_now
+from .errors import InputError
+from .facts import Check, DatasetRef, ModelRef
 from .models import weight_files
 from .rendering import pins_of
 from .run import Run
@@ -34,6 +36,8 @@ def check_script(run: Run) -> list[Check]:
     except SyntaxError as error:
         return [*checks, _red("syntax", f"{name} is no Python: {error.msg} (line {error.lineno})")]
     checks += [_pinned(text, tree), _promised(run, tree)]
+    if run.spec.dataset_ref is not None and run.spec.dataset_ref.source != "hub":
+        checks.append(_same_data(run.spec.dataset_ref))
     models = (run.spec.model_ref, run.spec.teacher_ref)
     return checks + [_whole(model) for model in models if model is not None and model.path is not None]
 
@@ -106,6 +110,21 @@ def _value(node: ast.expr) -> Any:
         return ast.literal_eval(node)
     except ValueError:
         return ast.unparse(node)
+
+
+def _same_data(dataset: DatasetRef) -> Check:
+    """Hold the bytes of local data against those that were validated."""
+    try:
+        revision = revision_now(dataset)
+    except InputError as error:
+        return _red("data file", f"{error} {error.hint}")
+    if revision != dataset.revision:
+        return _red(
+            "data file",
+            f"`{dataset.id}` has changed since it was planned ({revision[:19]}…, then {dataset.revision[:19]}…): "
+            "plan and validate it anew, or put the old file back",
+        )
+    return Check(name="data file", ok=True, detail=f"the bytes of {dataset.id} are those that were validated")
 
 
 # --- weights ----------------------------------------------------------------------------------------------------------
