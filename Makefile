@@ -6,7 +6,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --con
 
 DEMO = fine-tune SmolLM2-135M-Instruct on examples/docstrings.jsonl, compare it with the base model and export it to GGUF
 
-.PHONY: demo test test-slow check format bench bench-memory bench-zoo bench-data lock clean help
+.PHONY: demo test test-slow check format bench bench-memory bench-zoo bench-data bench-train lock clean help
 
 help:            ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -41,6 +41,9 @@ bench-zoo: $(VENV)/.dev        ## our verdict on every dataset of the zoo agains
 
 bench-data: $(VENV)/.dev       ## the full scan and the sampled verdict on a million chats, beside TRL's own preparation
 	$(BIN)/python tests/bench/data.py
+
+bench-train: $(VENV)/.dev      ## our script beside `trl sft` and a plain one: trained tokens a second, and held-out loss
+	$(BIN)/python tests/bench/train.py
 
 lock:                          ## pin every transitive version anew (needs uv)
 	echo torch==2.13.0 | uv pip compile --quiet --constraint - --universal --python-version 3.11 --all-extras pyproject.toml --no-header --no-annotate -o constraints.txt
