@@ -6,7 +6,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --con
 
 DEMO = fine-tune SmolLM2-135M-Instruct on examples/docstrings.jsonl, compare it with the base model and export it to GGUF
 
-.PHONY: demo test test-slow check format bench bench-memory bench-zoo bench-data bench-sandbox lock clean help
+.PHONY: demo test test-slow check format bench bench-memory bench-zoo bench-data bench-faults bench-sandbox lock clean help
 
 help:            ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -44,6 +44,9 @@ bench-data: $(VENV)/.dev       ## the full scan and the sampled verdict on a mil
 
 bench-sandbox: $(VENV)/.dev    ## attacks on the sandbox in every jail that this machine has, and items a second
 	$(BIN)/python tests/bench/sandbox.py
+
+bench-faults: $(VENV)/.dev     ## every fault on every call of a job on the Hub, and how the run comes through (minutes)
+	$(BIN)/python tests/bench/faults.py
 
 lock:                          ## pin every transitive version anew (needs uv)
 	echo torch==2.13.0 | uv pip compile --quiet --constraint - --universal --python-version 3.11 --all-extras pyproject.toml --no-header --no-annotate -o constraints.txt
