@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import math
 import time
+from pathlib import Path
 
 from .data.judging.checked import Checked
 from .data.judging.contamination import overlap
@@ -104,10 +105,10 @@ def validate_dataset(
         raise _refused(source, spec, Missing(missing=proof.missing, nearest=proof.way_out(run.log(TOOL))))
     for example in proof.examples:
         run.journal.tell("example", **example)
-    kept = rows.kept(map(int, proof.left_out), scanned)
+    kept = rows.kept(map(int, proof.left_out), scanned, is_one_split=source.holdout != "split_given")
     report = _report(source, spec, rows, kept, proof, stated)
     found = (*data_problems(ref, kept, scanned), *problems, *token_problems(proof, report, exact=rows.exact))
-    rewards = rewards_for(spec, report.trainer_columns, list(rows.train.mapped.values()), run.settings.workdir)
+    rewards = rewards_for(spec, report.trainer_columns, list(rows.train.mapped.values()), Path.cwd())
     if isinstance(rewards, Missing):
         detail = f"{rewards.missing}; {rewards.nearest}"
         found, rewards = (*found, Problem(kind="no reward", count=report.rows, detail=detail)), ()

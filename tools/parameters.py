@@ -36,6 +36,9 @@ SETTABLE = (
     *("beta", "temperature"),
 )
 
+BY_PLANNER = "set by the planner"
+BY_REPAIR = "changed by a repair"
+
 SHORT_RUN_STEPS, SHORT_RUN_RATE = 100, 3e-4
 """Up to here LoRA's best learning rate was about 15 times the full one, later 10 times ("LoRA Without Regret")."""
 _REGRET = "LoRA Without Regret, Schulman et al., 2025"
@@ -72,9 +75,13 @@ BETAS: dict[Method, tuple[float, str]] = {
 
 
 def choose_parameters(
-    spec: Spec, dataset: DatasetReport, hardware: HardwareChoice, overrides: dict[str, Any]
+    spec: Spec,
+    dataset: DatasetReport,
+    hardware: HardwareChoice,
+    overrides: dict[str, Any],
+    repaired: dict[str, Any] | None = None,
 ) -> tuple[Parameter, ...]:
-    """Return every value of the training: what was stated, else what the planner set, else what a rule or default says.
+    """Return every value of the training: what was stated, else what a repair or the planner set, else what rules say.
 
     Raises:
         ToolError: An override is refused.
@@ -88,7 +95,8 @@ def choose_parameters(
             hint="call pick_hardware with adapter lora, or leave the rank out",
         )
     rules = {rule.name: rule for rule in _rules(spec.method, dataset, hardware, settled)}
-    rules |= {name: _rule(name, value, "set by the planner") for name, value in wanted.items()}
+    rules |= {name: _rule(name, value, BY_PLANNER) for name, value in wanted.items()}
+    rules |= {name: _rule(name, value, BY_REPAIR) for name, value in (repaired or {}).items() if name in rules}
     said = {name: value for name, value in stated.items() if name in rules}  # the rest is for other tools
     rules |= {name: Parameter(name=name, value=value, origin="stated") for name, value in said.items()}
     return tuple(rules.values())
@@ -138,6 +146,7 @@ def _rules(
         _default("weight_decay", 0.0, "as transformers"),
         _default("seed", 42, "as transformers"),
         _rule("logging_steps", max(1, round(steps / POINTS)), f"about {POINTS} points over {steps} steps"),
+        _default("save_total_limit", 2, "the last two checkpoints, in case one is cut short"),
         *_evaluations(method, hardware.hours.expected, rows=steps * rows_a_step),
     ]
     if settled["adapter"] != "full":

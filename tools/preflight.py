@@ -60,7 +60,7 @@ def _rehearsal(run: Run, spec: Spec, script: Script, scratch: Path) -> list[Chec
         "method": script.method,
         "model": model.path or model.id,
         "revision": None if model.path else model.revision,
-        "rewards": [(r.name, r.options.get("column")) for r in run.dataset.rewards] if run.dataset else [],
+        "rewards": [(r.name, r.options.get("reference_column")) for r in run.dataset.rewards] if run.dataset else [],
         "tools": str(Path(__file__).parent),
         "teacher": teacher and (teacher.path or teacher.id, None if teacher.path else teacher.revision),
         "script": str(run.folder.resolve() / script.path),

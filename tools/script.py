@@ -41,12 +41,14 @@ def write_script(run: Run, *, overrides: dict[str, Any] | None = None) -> Script
     """
     require("write_script", run)
     assert run.spec is not None and run.dataset is not None and run.hardware is not None
-    parameters = choose_parameters(run.spec, run.dataset, run.hardware, overrides or {})
+    planned = {name: value for repair in run.repairs for name, value in repair.planned.items()}
+    repaired = {name: value for repair in run.repairs for name, value in repair.overrides.items()}
+    parameters = choose_parameters(run.spec, run.dataset, run.hardware, planned | (overrides or {}), repaired)
     constants = {p.name.upper(): p.value for p in parameters} | _what_it_is(run, run.spec, run.dataset, parameters)
     extra = (BITSANDBYTES,) if constants["ADAPTER"] == "qlora" else ()
     functions = emitted_functions(run.dataset)
     if run.spec.method in REWARDED_METHODS:
-        rewards = emitted_for(run.dataset, run.settings.workdir)
+        rewards = emitted_for(run.dataset)
         functions = "\n\n\n".join(("\n".join(rewards.imports), rewards.source, functions))
         extra += rewards.packages
     text = render(template_of(run.spec.method), constants, functions, extra)

@@ -8,7 +8,7 @@ import re
 import struct
 import sys
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, packages_distributions, version
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from .models import weight_files
 from .rendering import pins_of
 from .run import Run
 from .script import promised_constants, script_is_unchanged
+from .versions import installed_version
 from .wording import SECRETS
 
 
@@ -63,7 +64,7 @@ def _pinned(text: str, tree: ast.Module) -> Check:
         if not known & {_normal(owner) for owner in owners}:
             return _red("pins", f"`{module}` is imported and not pinned: add `{owners[0]}==…` to the header")
     for name, pin in pins.items():
-        if (installed := _installed(name)) not in (None, pin):
+        if (installed := installed_version(name)) not in (None, pin):
             return _red(
                 "pins", f"the header pins {name} {pin}, and {installed} is what runs here: pin that, or install {pin}"
             )
@@ -81,13 +82,6 @@ def _imported(tree: ast.Module) -> Iterator[str]:
 
 def _normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
-
-
-def _installed(name: str) -> str | None:
-    try:
-        return version(name.partition("[")[0]).partition("+")[0]
-    except PackageNotFoundError:
-        return None
 
 
 # --- promises ---------------------------------------------------------------------------------------------------------

@@ -66,7 +66,7 @@ def run_of(
         "teacher_ref": teacher if method == "distillation" else None,
     }
     short = {"max_completion_length": 16} if method in GENERATING_METHODS else {}
-    reward = Reward(name="exact_answer", reason="test", options={"column": "answer"})
+    reward = Reward(name="exact_answer", reason="test", options={"reference_column": "answer"})
     data = {
         "rewards": (reward,) if method in REWARDED_METHODS else (),
         "method": method,

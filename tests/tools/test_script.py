@@ -133,13 +133,13 @@ def test_a_method_that_learns_from_rewards_is_refused_without_one(tmp_path: Path
 
 def test_a_reward_whose_file_was_changed_since_is_refused(tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text("def score(completions, **columns):\n    return [0.0]\n", encoding="utf-8")
-    reward = Reward(name="score", reason="as stated", own="own.py:score", sha256="0" * 64)
+    reward = Reward(name="score", reason="as stated", own=f"{tmp_path}/own.py:score", sha256="0" * 64)
     with pytest.raises(InputError, match="changed since the data was judged"):
         write_script(run_of("grpo", tmp_path, dataset={"rewards": (reward,)}))
 
 
 def test_what_a_reward_needs_is_pinned(tmp_path: Path) -> None:
-    reward = Reward(name="math_equality", reason="test", options={"column": "answer"})
+    reward = Reward(name="math_equality", reason="test", options={"reference_column": "answer"})
     script = write_script(run_of("grpo", tmp_path, dataset={"rewards": (reward,)}))
     assert f"math-verify[antlr4-13-2]=={version('math-verify')}" in script.pins
 

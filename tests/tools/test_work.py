@@ -109,6 +109,23 @@ def test_every_prompt_is_answered_several_times(method: Method) -> None:
     assert found.trained_share == pytest.approx(found.generated_tokens / found.epoch_tokens)
 
 
+def test_completions_are_as_many_and_as_long_as_was_stated() -> None:
+    found = work(dataset(), method="grpo", num_generations=4, max_completion_length=100)
+    assert found.rows == 900 * 4
+    assert found.generated_tokens == 900 * 4 * 100
+    assert found.longest == 256 + 100
+
+
+def test_a_teacher_that_was_found_has_its_own_shape() -> None:
+    folder = QWEN3.parent / "Qwen3-8B"
+    models = [ModelRef(id=path.name, source="folder", path=str(path), revision="0") for path in (QWEN3, folder)]
+    spec = Spec(request="", model="", dataset="", method="distillation", model_ref=models[0], teacher_ref=models[1])
+    for data, tokens in ((dataset(), None), (None, 10**6)):
+        found = work_of(spec, data, tokens, None, on_gpu=True, settings=Settings())
+        assert found.teacher is not None
+        assert found.teacher.parameters > 10 * found.shape.parameters
+
+
 def test_distillation_answers_once() -> None:
     assert work(dataset(), method="distillation").rows == 900
 

@@ -1,4 +1,4 @@
-"""Rewards as facts of a run: chosen when its data is judged, and taken up again, by hash, when its script is written."""
+"""Rewards as facts of a run: chosen when its data is judged, taken up again, by hash, when its script is written."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ def rewards_for(spec: Spec, columns: Sequence[str], rows: Sequence[Row], folder:
             name=choice.name,
             reason=choice.reason,
             options=dict(choice.options),
-            own=references[choice.name] if choice.own else None,
+            own=str((folder / references[choice.name]).absolute()) if choice.own else None,
             sha256=choice.own.sha256 if choice.own else None,
         )
         for choice in chosen
     )
 
 
-def emitted_for(dataset: DatasetReport, folder: Path) -> EmittedRewards:
+def emitted_for(dataset: DatasetReport) -> EmittedRewards:
     """Return the run's rewards as text for its script, with every package pinned as it is installed.
 
     Raises:
@@ -57,14 +57,14 @@ def emitted_for(dataset: DatasetReport, folder: Path) -> EmittedRewards:
             f"{dataset.method} needs a reward, and no column says what a right completion is.",
             hint="name a column `answer` or `tests`, or say `with reward rewards.py:function`",
         )
-    emitted = emitted_rewards(tuple(_choice(reward, folder) for reward in dataset.rewards))
+    emitted = emitted_rewards(tuple(map(_choice, dataset.rewards)))
     return EmittedRewards(
         imports=emitted.imports, source=emitted.source, packages=tuple(map(_pinned, emitted.packages))
     )
 
 
-def _choice(reward: Reward, folder: Path) -> RewardChoice:
-    own = own_reward(reward.own, folder) if reward.own else None
+def _choice(reward: Reward) -> RewardChoice:
+    own = own_reward(reward.own, Path()) if reward.own else None
     if own is not None and own.sha256 != reward.sha256:
         raise InputError(f"`{reward.own}` was changed since the data was judged.", hint="call validate_dataset again")
     return RewardChoice(name=reward.name, reason=reward.reason, options=reward.options, own=own)

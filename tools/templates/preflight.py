@@ -188,7 +188,8 @@ class Rehearsal:
         print("\n".join(told))
         if outcome.problems:
             raise ValueError(f"{outcome.problems[0]} ({'; '.join(told)}): name another reward or column")
-        return f"of {outcome.completions} completions: {'; '.join(told)}"
+        blind = "; no row holds a right completion, so this says little" if outcome.is_blind else ""
+        return f"of {outcome.completions} completions: {'; '.join(told)}{blind}"
 
     # --- what came out
 

@@ -28,7 +28,7 @@ def letters(completions, **columns):
 def written(method: Method, home: Path, **hardware: object) -> Job:
     (home / "rewards.py").write_text(LETTERS, encoding="utf-8")
     digest = hashlib.sha256(LETTERS.encode()).hexdigest()
-    reward = Reward(name="letters", reason="as stated", own="rewards.py:letters", sha256=digest)
+    reward = Reward(name="letters", reason="as stated", own=f"{home}/rewards.py:letters", sha256=digest)
     data = {"rewards": (reward,)} if method in REWARDED_METHODS else {}
     run = run_of(method, home, overrides=FAST, hardware={"epochs": 2.0, **hardware}, dataset=data)
     return Job(run=run.record(write_script(run)))
