@@ -51,6 +51,9 @@ bench-data: $(VENV)/.dev       ## the full scan and the sampled verdict on a mil
 bench-sandbox: $(VENV)/.dev    ## attacks on the sandbox in every jail that this machine has, and items a second
 	$(BIN)/python tests/bench/sandbox.py
 
+bench-faults: $(VENV)/.dev     ## every fault on every call of a job on the Hub, and how the run comes through (minutes)
+	$(BIN)/python tests/bench/faults.py
+
 drift:                         ## the scripts and their preflight against the newest TRL, transformers, peft and accelerate
 	test -x $(VENV)-drift/bin/python || $(PYTHON) -m venv $(VENV)-drift
 	$(VENV)-drift/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0 --editable '.[local,dev]'

@@ -181,7 +181,7 @@ def _targets(reading: Reading, stated: list[str], inferred: dict[str, str]) -> t
 
 
 def _resolve(spec: Spec, run: Run) -> Spec:
-    from .backends.hf_jobs import refuse_local_inputs
+    from .backends.hf_request import refuse_local_inputs
     from .data.reading.sources import resolve_dataset
     from .models import resolve_model
 

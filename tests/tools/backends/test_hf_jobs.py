@@ -11,9 +11,11 @@ from collections.abc import Callable
 
 import pytest
 from accelerate.commands.launch import launch_command_parser
-from ftagent.tools.backends import JobState, backend_of, hf_jobs
+from ftagent.tools.backends import JobState, backend_of
 from ftagent.tools.backends.hf_jobs import HfJobsBackend
 from ftagent.tools.backends.hf_logs import read_lines
+from ftagent.tools.backends.hf_request import start_command
+from ftagent.tools.backends.hf_states import state_of
 from ftagent.tools.errors import ToolError, UserError
 from ftagent.tools.facts import TERMINAL_STAGES, DatasetRef, Job, Parameter, Stage
 from ftagent.tools.jobs import cancel_job, submit_job
@@ -153,7 +155,7 @@ def test_a_stage_that_nobody_knows_yet_is_no_end(stage: str, started: bool, ours
     info = JobInfo(
         id="1", owner={"id": "1", "name": "a", "type": "user"}, status={"stage": stage}, startedAt=started_at
     )
-    assert hf_jobs._state(info).stage == ours
+    assert state_of(info).stage == ours
 
 
 def test_what_ended_before_it_was_cancelled_stays_as_it_ended(hub: LoopbackHub, remote: Remote) -> None:
@@ -354,7 +356,7 @@ def test_several_gpus_get_a_process_each_and_the_packages_that_the_header_names(
     hardware = remote("").hardware
     assert hardware is not None
     hardware = hardware.model_copy(update={"gpus": 4, "sharded": sharded})
-    words = shlex.split(hf_jobs.start_command(hardware, ("trl==1.16.0", "torch==2.13.0")))
+    words = shlex.split(start_command(hardware, ("trl==1.16.0", "torch==2.13.0")))
     assert words[:4] == ["uv", "run", "--no-project", "--python"]
     assert words[5:9] == ["--with", "trl==1.16.0", "--with", "torch==2.13.0"]
     launch = words[words.index("accelerate.commands.launch") + 1 :]
@@ -423,6 +425,13 @@ def test_a_job_that_vanished_is_a_failure_with_what_it_had_taken(hub: LoopbackHu
     report = monitor_job(run)
     assert (report.stage, report.health) == ("failed", "failed")
     assert "the Hub does not know this job any more" in report.reason
+
+
+def test_a_page_that_is_missing_for_once_does_not_make_a_job_lost(hub: LoopbackHub, remote: Remote) -> None:
+    run = remote(SLEEPS)
+    job = start(run)
+    hub.faults.on("GET", f"/api/jobs/{job.id}", Status(404))
+    assert HfJobsBackend().status(run, job).stage in ("queued", "running")
 
 
 def test_a_token_that_was_revoked_is_the_persons_to_mend_and_the_job_goes_on(hub: LoopbackHub, remote: Remote) -> None:
