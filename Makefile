@@ -6,7 +6,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --con
 
 DEMO = fine-tune SmolLM2-135M-Instruct on examples/docstrings.jsonl, compare it with the base model and export it to GGUF
 
-.PHONY: demo test test-slow check format bench bench-memory bench-zoo bench-data bench-sandbox bench-methods drift lock clean help
+.PHONY: demo test test-slow check format bench bench-memory bench-zoo bench-data bench-sandbox bench-methods bench-preflight drift lock clean help
 
 help:            ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -41,6 +41,9 @@ bench-zoo: $(VENV)/.dev        ## our verdict on every dataset of the zoo agains
 
 bench-methods: $(VENV)/.dev    ## a whole run of every method on a small real model; about 40 minutes (ONLY=dpo for one)
 	$(BIN)/python tests/bench/methods.py $(if $(ONLY),--only $(ONLY))
+
+bench-preflight: $(VENV)/.dev  ## mutants that preflight must stop, and sound runs that it must not; about 5 minutes
+	$(BIN)/python tests/mutants/bench.py $(ONLY)
 
 bench-data: $(VENV)/.dev       ## the full scan and the sampled verdict on a million chats, beside TRL's own preparation
 	$(BIN)/python tests/bench/data.py

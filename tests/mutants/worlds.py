@@ -113,7 +113,7 @@ WORLD: dict[str, Mutant] = {
         wreck=lambda run: change_json(model_folder(run) / "config.json", {"model_type": "llamb"}),
     ),
     "truncated weights": mutant("weights", "bytes: download `Tiny` again", wreck=cut_weights),
-    "a missing shard": mutant("weights", "is missing, which .* names: download", wreck=lose_shard),
+    "a missing shard": mutant("weights", "is missing, which the index names: download", wreck=lose_shard),
     "a teacher of another vocabulary": mutant("twin|trains", "vocabular", wreck=other_teacher, method="distillation"),
     "a data file that vanished": mutant("data file", "is gone. put it back", wreck=lambda run: data_file(run).unlink()),
     "a data file that changed": mutant(
