@@ -13,6 +13,15 @@ LINEAR = 'target_modules="all-linear"'
 REWARD = "    reward_funcs=rewards,\n"
 
 
+WITHOUT_SCORE = """\
+    import safetensors.torch
+
+    kept = safetensors.torch.load_file(checkpoint / "adapter_model.safetensors")
+    kept = {name: weight for name, weight in kept.items() if "score" not in name}
+    safetensors.torch.save_file(kept, checkpoint / "adapter_model.safetensors", metadata={"format": "pt"})
+"""
+
+
 def rewarded(body: str) -> tuple[str, str]:
     """Return the edit that puts another reward in the place of the script's."""
     return (
@@ -20,6 +29,11 @@ def rewarded(body: str) -> tuple[str, str]:
         f"    def mine(completions, **columns):\n        {body}\n\n    rewards[:] = [mine]\n    trainer.reward_funcs[:] = [mine]\n"
         + BEFORE,
     )
+
+
+def answered(words: str, says: str) -> Mutant:
+    """Return a mutant whose loading ends with these words of a library."""
+    return mutant("trains", says, (BEFORE, f"    raise OSError({words!r})\n{BEFORE}".replace("\\\\n", "\\n")))
 
 
 TEXT: dict[str, Mutant] = {
@@ -179,13 +193,23 @@ TEXT: dict[str, Mutant] = {
     "a reward that raises": mutant("trains", "division by zero", rewarded("return 1 / 0"), method="grpo"),
     "a reward of another length": mutant("trains", "reward", rewarded("return [1.0]"), method="grpo"),
     "a reward that is None": mutant(
-        "rewards|trains", "reward|none|None", rewarded("return [None] * len(completions)"), method="rloo"
+        "rewards|trains", "None.*: return numbers", rewarded("return [None] * len(completions)"), method="rloo"
     ),
     "a constant reward": mutant(
         "rewards", "name another reward or column", rewarded("return [1.0] * len(completions)"), method="rloo"
     ),
     "a reward that is NaN": mutant(
-        "rewards|trains", "NaN|nan|finite", rewarded("return [float('nan')] * len(completions)"), method="grpo"
+        "rewards|trains", "NaN.*: return numbers", rewarded("return [float('nan')] * len(completions)"), method="grpo"
+    ),
+    # --- what the Hub answers, in the words of transformers
+    "a gated model": answered(
+        "You are trying to access a gated repo.\\nMake sure to have access to it at hf.co/a/b.", "ask for access"
+    ),
+    "a private model": answered(
+        "a/b is not a local folder and is not a valid model identifier listed on hf.co", "log in with `hf auth login`"
+    ),
+    "a revision that does not exist": answered(
+        "v9 is not a valid git identifier (branch name, tag name or commit id)", "check REVISION"
     ),
     # --- save, reload, resume
     "no save": mutant("saved", "has no tokenizer|save with trainer.save_model", (SAVE, ""), method="kto"),
@@ -207,12 +231,11 @@ TEXT: dict[str, Mutant] = {
             "    trainer.model.get_base_model().save_pretrained(checkpoint)\n    tokenizer.save_pretrained(checkpoint)\n",
         ),
     ),
+    "an adapter for another kind of model": mutant(
+        "trains", "a reward model's is SEQ_CLS", ('TASK = "SEQ_CLS"', 'TASK = "CAUSAL_LM"'), method="reward"
+    ),
     "a score head that is not saved": mutant(
-        "saved",
-        "was trained and is not in|not what was trained",
-        ('TASK = "SEQ_CLS"', 'TASK = "CAUSAL_LM"'),
-        (BEFORE, "    trainer.model.get_base_model().score.weight.requires_grad_(True)\n" + BEFORE),
-        method="reward",
+        "saved", "score.* was trained and is not in", (SAVE, SAVE + WITHOUT_SCORE), method="reward"
     ),
     "no checkpoint": mutant(
         "resumes", "a killed job would begin anew", ('save_strategy="steps"', 'save_strategy="no"')

@@ -13,7 +13,6 @@ from ftagent.tools.script import hash_on_disk, write_script
 
 from .methods import run_of
 
-
 NAMES = [
     *("script", "no secret", "pins", "promises", "data file", "weights"),
     *("twin", "trains", "result", "data", "settings", "rows", "labels", "end of answer"),

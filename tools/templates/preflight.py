@@ -211,7 +211,10 @@ class Rehearsal:
             raise FileNotFoundError(
                 "there is no result.json, and the report would have no numbers: write it at the end"
             )
-        return json.loads(path.read_text(encoding="utf-8"))
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError("result.json is cut off or no JSON: write it with json.dumps, and as a whole") from error
 
     # --- what the trainer made of the rows
 
