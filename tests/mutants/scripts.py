@@ -274,9 +274,13 @@ TEXT: dict[str, Mutant] = {
     ),
     # --- how it ends
     "an exit at once": mutant(
-        "trains", "ended itself: 0", ('if __name__ == "__main__":\n', 'if __name__ == "__main__":\n    sys.exit(0)\n')
+        "trains",
+        "before its end was reached; take that exit out",
+        ('if __name__ == "__main__":\n', 'if __name__ == "__main__":\n    sys.exit(0)\n'),
     ),
-    "an exit in the middle": mutant("trains", "ended itself: 0", (BEFORE, f"    sys.exit(0)\n{BEFORE}"), method="dpo"),
+    "an exit in the middle": mutant(
+        "trains", "before its end was reached; take that exit out", (BEFORE, f"    sys.exit(0)\n{BEFORE}"), method="dpo"
+    ),
     "an end of the process": mutant("runs", "exit code 9", (BEFORE, f"    os._exit(9)\n{BEFORE}"), ends_process=True),
     "an end of the process that looks sound": mutant(
         "runs", "exit code 0", (BEFORE, f"    os._exit(0)\n{BEFORE}"), ends_process=True
@@ -295,7 +299,9 @@ TEXT: dict[str, Mutant] = {
         "trains", "were not enough.*look for a loop", (BEFORE, f"    while True:\n        time.sleep(0.01)\n{BEFORE}")
     ),
     # --- beyond its walls
-    "memory without end": mutant("trains", "more memory than", (BEFORE, f"    hog = torch.ones(2**38)\n{BEFORE}")),
+    "memory without end": mutant(
+        "trains", "asks for more memory than", (BEFORE, f"    hog = torch.ones(2**38)\n{BEFORE}")
+    ),
     "a reach into the network": mutant(
         "trains",
         "reaches for example.com: a training may",

@@ -27,6 +27,9 @@ MENDS = {
     "returned None for all reward": "a reward must give numbers; check the column that it reads",
     "allocate memory": f"the twin asks for more memory than {MEMORY_GIB} GiB; look for what holds all rows",
     "not enough memory": f"the twin asks for more memory than {MEMORY_GIB} GiB; look for what holds all rows",
+    "Padding_idx must be": "the tokenizer has more tokens than config.json's vocab_size; take both from one model",
+    "instantiate the backend tokenizer": "the model's folder lacks tokenizer.json; download the model whole",
+    "Unrecognized model in": "its config.json is missing or names no model_type; download the model whole",
     "prepare_inputs_for_generation": "task_type is of another kind of model; a reward model's is SEQ_CLS",
     "MetadataIncompleteBuffer": "a weight file was cut short: download it again",
     "IncompleteMetadata": "a weight file was cut short: download it again",
@@ -45,6 +48,8 @@ def in_words(error: Exception, request: dict[str, Any]) -> str:
         return f"{error}{where}: a metric is None, as when a reward is None or NaN for every completion: return numbers"
     if isinstance(error, MemoryError):
         return f"the script asks for more memory than the {MEMORY_GIB} GiB of a rehearsal{where}: look for what grows"
+    if type(error).__name__ == "TemplateSyntaxError":
+        return f"the chat template is no Jinja: {error}{where}; take the tokenizer_config.json of the model's makers"
     mend = next((f": {mend}" for sign, mend in MENDS.items() if sign in str(error)), "")
     return f"{error or type(error).__name__}{where}{mend}"
 
