@@ -26,8 +26,8 @@ def rewarded(body: str) -> tuple[str, str]:
     """Return the edit that puts another reward in the place of the script's."""
     return (
         BEFORE,
-        f"    def mine(completions, **columns):\n        {body}\n\n    rewards[:] = [mine]\n    trainer.reward_funcs[:] = [mine]\n"
-        + BEFORE,
+        f"    def mine(completions, **columns):\n        {body}\n\n"
+        f"    rewards[:] = [mine]\n    trainer.reward_funcs[:] = [mine]\n{BEFORE}",
     )
 
 
@@ -154,9 +154,8 @@ TEXT: dict[str, Mutant] = {
         "settings",
         "not the one it names at its top",
         (
-            BEFORE,
-            "    trainer.model.name_or_path = 'other'\n    getattr(trainer.model, 'get_base_model', lambda: trainer.model)().name_or_path = 'other'\n"
-            + BEFORE,
+            "        model,\n        args=",
+            "        str(__import__('shutil').copytree(model, home / 'other', dirs_exist_ok=True)),\n        args=",
         ),
     ),
     "another model": mutant(
@@ -225,10 +224,11 @@ TEXT: dict[str, Mutant] = {
     ),
     "a save of the base model": mutant(
         "saved",
-        "",
+        "was trained and is not in",
         (
             SAVE,
-            "    trainer.model.get_base_model().save_pretrained(checkpoint)\n    tokenizer.save_pretrained(checkpoint)\n",
+            "    trainer.model.get_base_model().save_pretrained(checkpoint)\n"
+            "    tokenizer.save_pretrained(checkpoint)\n",
         ),
     ),
     "an adapter for another kind of model": mutant(
@@ -312,7 +312,8 @@ TEXT: dict[str, Mutant] = {
         "connects to 192.0.2.1: a training may",
         (
             BEFORE,
-            f"    import socket\n\n    try:\n        socket.create_connection(('192.0.2.1', 80), timeout=0.1)\n    except OSError:\n        pass\n{BEFORE}",
+            "    import socket\n\n    try:\n        socket.create_connection(('192.0.2.1', 80), timeout=0.1)\n"
+            f"    except OSError:\n        pass\n{BEFORE}",
         ),
         method="kto",
     ),
