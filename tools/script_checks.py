@@ -123,7 +123,7 @@ def _same_data(dataset: DatasetRef) -> Check:
     try:
         revision = revision_now(dataset)
     except InputError as error:
-        return _red("data file", f"{error} {error.hint}")
+        return _red("data file", str(error))
     if revision != dataset.revision:
         return _red(
             "data file",

@@ -119,7 +119,7 @@ WORLD: dict[str, Mutant] = {
     "truncated weights": mutant("weights", "bytes: download `Tiny` again", wreck=cut_weights),
     "a missing shard": mutant("weights", "is missing, which the index names: download", wreck=lose_shard),
     "a teacher of another vocabulary": mutant("twin|trains", "vocabular", wreck=other_teacher, method="distillation"),
-    "a data file that vanished": mutant("data file", "is gone. put it back", wreck=lambda run: data_file(run).unlink()),
+    "a data file that vanished": mutant("data file", "is gone.*put it back", wreck=lambda run: data_file(run).unlink()),
     "a data file that changed": mutant(
         "data file",
         "has changed since it was planned .*: plan and validate it anew",

@@ -89,7 +89,7 @@ def revision_now(dataset: DatasetRef) -> str:
     for pattern in (pattern for files in dataset.loader["data_files"].values() for pattern in files):
         file = Path(re.sub(r"\[([*?[])\]", r"\1", pattern))  # as it was before `glob.escape`
         if not file.is_file():
-            raise InputError(f"`{one_line(str(file))}` is gone.", hint="put it back, or plan anew")
+            raise InputError(f"`{one_line(file.name)}` is gone.", hint="put it back, or plan anew")
         with file.open("rb") as stream:
             digest.update(hashlib.file_digest(stream, "sha256").digest())
     return f"sha256:{digest.hexdigest()}"
