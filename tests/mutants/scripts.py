@@ -14,11 +14,10 @@ REWARD = "    reward_funcs=rewards,\n"
 
 
 WITHOUT_SCORE = """\
-    import safetensors.torch
-
-    kept = safetensors.torch.load_file(checkpoint / "adapter_model.safetensors")
+    files = __import__("safetensors.torch", fromlist=["torch"])
+    kept = files.load_file(checkpoint / "adapter_model.safetensors")
     kept = {name: weight for name, weight in kept.items() if "score" not in name}
-    safetensors.torch.save_file(kept, checkpoint / "adapter_model.safetensors", metadata={"format": "pt"})
+    files.save_file(kept, checkpoint / "adapter_model.safetensors", metadata={"format": "pt"})
 """
 
 
