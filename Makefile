@@ -45,6 +45,9 @@ bench-failures: $(VENV)/.dev   ## the failure classes against the corpus of ende
 bench-methods: $(VENV)/.dev    ## a whole run of every method on a small real model; about 40 minutes (ONLY=dpo for one)
 	$(BIN)/python tests/bench/methods.py $(if $(ONLY),--only $(ONLY))
 
+bench-preflight: $(VENV)/.dev  ## mutants that preflight must stop, and sound runs that it must not; about 5 minutes
+	$(BIN)/python tests/mutants/bench.py $(ONLY)
+
 bench-data: $(VENV)/.dev       ## the full scan and the sampled verdict on a million chats, beside TRL's own preparation
 	$(BIN)/python tests/bench/data.py
 

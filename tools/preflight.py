@@ -79,7 +79,7 @@ def _rehearsal(run: Run, spec: Spec, script: Script, scratch: Path) -> list[Chec
             environment={"TRACKIO_DIR": str(trackio)},
         )
     except ToolError as error:
-        return [Check(name="runs", ok=False, detail=f"{error}; {error.hint}" if error.hint else str(error))]
+        return [Check(name="runs", ok=False, detail=str(error))]
     return with_metrics(run, spec, [Check.model_validate(check) for check in answer["checks"]], trackio)
 
 

@@ -27,13 +27,15 @@ from .mutant import Mutant
 
 # Runs the worker's `main` for one request after the other.
 DRIVER = """
-import json, pathlib, runpy, sys, time
+import json, os, pathlib, runpy, sys, time
+sys.path.insert(0, os.path.dirname(sys.argv[1]))
 main = runpy.run_path(sys.argv[1])["main"]
 for name, request in json.loads(pathlib.Path(sys.argv[2]).read_text()).items():
     began = time.process_time()
     answer = {"checks": main(request), "seconds": time.process_time() - began}
     pathlib.Path(sys.argv[3], name + ".json").write_text(json.dumps(answer))
-    print("judged", name, flush=True)
+    red = [check["name"] + ": " + check["detail"][:300] for check in answer["checks"] if not check["ok"]]
+    print("judged", name, " ".join((red or ["green"])[0].split()), flush=True)
 """
 SOON_S = 20.0
 """What a mutant without an end gets."""

@@ -13,13 +13,26 @@ LINEAR = 'target_modules="all-linear"'
 REWARD = "    reward_funcs=rewards,\n"
 
 
+WITHOUT_SCORE = """\
+    files = __import__("safetensors.torch", fromlist=["torch"])
+    kept = files.load_file(checkpoint / "adapter_model.safetensors")
+    kept = {name: weight for name, weight in kept.items() if "score" not in name}
+    files.save_file(kept, checkpoint / "adapter_model.safetensors", metadata={"format": "pt"})
+"""
+
+
 def rewarded(body: str) -> tuple[str, str]:
     """Return the edit that puts another reward in the place of the script's."""
     return (
         BEFORE,
-        f"    def mine(completions, **columns):\n        {body}\n\n    rewards[:] = [mine]\n    trainer.reward_funcs[:] = [mine]\n"
-        + BEFORE,
+        f"    def mine(completions, **columns):\n        {body}\n\n"
+        f"    rewards[:] = [mine]\n    trainer.reward_funcs[:] = [mine]\n{BEFORE}",
     )
+
+
+def answered(words: str, says: str) -> Mutant:
+    """Return a mutant whose loading ends with these words of a library."""
+    return mutant("trains", says, (BEFORE, f"    raise OSError({words!r})\n{BEFORE}".replace("\\\\n", "\\n")))
 
 
 TEXT: dict[str, Mutant] = {
@@ -140,9 +153,8 @@ TEXT: dict[str, Mutant] = {
         "settings",
         "not the one it names at its top",
         (
-            BEFORE,
-            "    trainer.model.name_or_path = 'other'\n    getattr(trainer.model, 'get_base_model', lambda: trainer.model)().name_or_path = 'other'\n"
-            + BEFORE,
+            "        model,\n        args=",
+            "        str(__import__('shutil').copytree(model, home / 'other', dirs_exist_ok=True)),\n        args=",
         ),
     ),
     "another model": mutant(
@@ -179,13 +191,23 @@ TEXT: dict[str, Mutant] = {
     "a reward that raises": mutant("trains", "division by zero", rewarded("return 1 / 0"), method="grpo"),
     "a reward of another length": mutant("trains", "reward", rewarded("return [1.0]"), method="grpo"),
     "a reward that is None": mutant(
-        "rewards|trains", "reward|none|None", rewarded("return [None] * len(completions)"), method="rloo"
+        "rewards|trains", "None.*: return numbers", rewarded("return [None] * len(completions)"), method="rloo"
     ),
     "a constant reward": mutant(
         "rewards", "name another reward or column", rewarded("return [1.0] * len(completions)"), method="rloo"
     ),
     "a reward that is NaN": mutant(
-        "rewards|trains", "NaN|nan|finite", rewarded("return [float('nan')] * len(completions)"), method="grpo"
+        "rewards|trains", "NaN.*: return numbers", rewarded("return [float('nan')] * len(completions)"), method="grpo"
+    ),
+    # --- what the Hub answers, in the words of transformers
+    "a gated model": answered(
+        "You are trying to access a gated repo.\\nMake sure to have access to it at hf.co/a/b.", "ask for access"
+    ),
+    "a private model": answered(
+        "a/b is not a local folder and is not a valid model identifier listed on hf.co", "log in with `hf auth login`"
+    ),
+    "a revision that does not exist": answered(
+        "v9 is not a valid git identifier (branch name, tag name or commit id)", "check REVISION"
     ),
     # --- save, reload, resume
     "no save": mutant("saved", "has no tokenizer|save with trainer.save_model", (SAVE, ""), method="kto"),
@@ -201,18 +223,18 @@ TEXT: dict[str, Mutant] = {
     ),
     "a save of the base model": mutant(
         "saved",
-        "",
+        "was trained and is not in",
         (
             SAVE,
-            "    trainer.model.get_base_model().save_pretrained(checkpoint)\n    tokenizer.save_pretrained(checkpoint)\n",
+            "    trainer.model.get_base_model().save_pretrained(checkpoint)\n"
+            "    tokenizer.save_pretrained(checkpoint)\n",
         ),
     ),
+    "an adapter for another kind of model": mutant(
+        "trains", "a reward model's is SEQ_CLS", ('TASK = "SEQ_CLS"', 'TASK = "CAUSAL_LM"'), method="reward"
+    ),
     "a score head that is not saved": mutant(
-        "saved",
-        "was trained and is not in|not what was trained",
-        ('TASK = "SEQ_CLS"', 'TASK = "CAUSAL_LM"'),
-        (BEFORE, "    trainer.model.get_base_model().score.weight.requires_grad_(True)\n" + BEFORE),
-        method="reward",
+        "saved", "score.* was trained and is not in", (SAVE, SAVE + WITHOUT_SCORE), method="reward"
     ),
     "no checkpoint": mutant(
         "resumes", "a killed job would begin anew", ('save_strategy="steps"', 'save_strategy="no"')
@@ -251,9 +273,13 @@ TEXT: dict[str, Mutant] = {
     ),
     # --- how it ends
     "an exit at once": mutant(
-        "trains", "ended itself: 0", ('if __name__ == "__main__":\n', 'if __name__ == "__main__":\n    sys.exit(0)\n')
+        "trains",
+        "before its end was reached; take that exit out",
+        ('if __name__ == "__main__":\n', 'if __name__ == "__main__":\n    sys.exit(0)\n'),
     ),
-    "an exit in the middle": mutant("trains", "ended itself: 0", (BEFORE, f"    sys.exit(0)\n{BEFORE}"), method="dpo"),
+    "an exit in the middle": mutant(
+        "trains", "before its end was reached; take that exit out", (BEFORE, f"    sys.exit(0)\n{BEFORE}"), method="dpo"
+    ),
     "an end of the process": mutant("runs", "exit code 9", (BEFORE, f"    os._exit(9)\n{BEFORE}"), ends_process=True),
     "an end of the process that looks sound": mutant(
         "runs", "exit code 0", (BEFORE, f"    os._exit(0)\n{BEFORE}"), ends_process=True
@@ -272,7 +298,9 @@ TEXT: dict[str, Mutant] = {
         "trains", "were not enough.*look for a loop", (BEFORE, f"    while True:\n        time.sleep(0.01)\n{BEFORE}")
     ),
     # --- beyond its walls
-    "memory without end": mutant("trains", "more memory than", (BEFORE, f"    hog = torch.ones(2**38)\n{BEFORE}")),
+    "memory without end": mutant(
+        "trains", "asks for more memory than", (BEFORE, f"    hog = torch.ones(2**38)\n{BEFORE}")
+    ),
     "a reach into the network": mutant(
         "trains",
         "reaches for example.com: a training may",
@@ -283,7 +311,8 @@ TEXT: dict[str, Mutant] = {
         "connects to 192.0.2.1: a training may",
         (
             BEFORE,
-            f"    import socket\n\n    try:\n        socket.create_connection(('192.0.2.1', 80), timeout=0.1)\n    except OSError:\n        pass\n{BEFORE}",
+            "    import socket\n\n    try:\n        socket.create_connection(('192.0.2.1', 80), timeout=0.1)\n"
+            f"    except OSError:\n        pass\n{BEFORE}",
         ),
         method="kto",
     ),

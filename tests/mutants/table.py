@@ -15,11 +15,12 @@ from .worlds import WORLD
 MUTANTS: dict[str, Mutant] = {**TEXT, **WORLD}
 
 NOT_COVERED = {
-    "pairs swapped in the data itself, or by a mapping from columns of other names": "the file is all that says which answer is better",
-    "a template that ends turns with a wrong, but existing, stop token": "it stops, only elsewhere than users of the base model expect",
-    "weights of the right size with other values": "their digest is compared when the run is planned, not at each preflight",
-    "rows held out and trained on": "a rehearsal sees 16 rows of each part; the split's function is the house's own",
-    "writes of native code, and processes that the script starts": "the walls are Python's audit events",
+    "pairs swapped in the data, or by a mapping from other columns": "only the file says which answer is better",
+    "a template whose turns end with another existing stop token": "the model stops, though not where its base does",
+    "weights of the right size with other values": "their digest is taken when the run is planned, not at preflight",
+    "rows held out and trained on": "a rehearsal sees 16 rows of each part",
+    "writes of native code, and what processes do that the script starts": "the walls are Python's audit events",
+    "a private model of the real Hub": "nothing is reached here: the Hub's answers are raised in its own words",
 }
 
 
@@ -45,4 +46,5 @@ def judge_all(home: Path, only: list[str], told: Callable[[str], None]) -> tuple
 
 def _row(name: str, is_right: bool, verdict: Verdict, method: str) -> str:
     said = f"{verdict.red[0].name}: {verdict.red[0].detail}" if verdict.red else "green"
-    return f"| {'ok' if is_right else 'WRONG'} | {name} | {method} | {verdict.seconds:.1f} s | {' '.join(said.split())[:300]} |"
+    words = " ".join(said.split())[:300]
+    return f"| {'ok' if is_right else 'WRONG'} | {name} | {method} | {verdict.seconds:.1f} s | {words} |"

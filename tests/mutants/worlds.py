@@ -89,7 +89,7 @@ WORLD: dict[str, Mutant] = {
     ),
     "a template that no Jinja reads": mutant(
         "trains",
-        "chat template|template",
+        "chat template is no Jinja",
         wreck=tokenizer_with(chat_template="{% for m in messages %}{{ m['content'] }"),
     ),
     "no chat template": mutant(
@@ -100,22 +100,26 @@ WORLD: dict[str, Mutant] = {
     ),
     "no tokenizer": mutant(
         "twin",
-        "tokenizer",
+        "download the model whole",
         wreck=lambda run: [(model_folder(run) / name).unlink() for name in ("tokenizer.json", "tokenizer_config.json")],
     ),
     "a tokenizer larger than the model": mutant(
-        "twin", "vocabulary", wreck=lambda run: change_json(model_folder(run) / "config.json", {"vocab_size": 200})
+        "twin",
+        "take both from one model",
+        wreck=lambda run: change_json(model_folder(run) / "config.json", {"vocab_size": 200}),
     ),
-    "no config": mutant("twin", "config.json", wreck=lambda run: (model_folder(run) / "config.json").unlink()),
+    "no config": mutant(
+        "twin", "download the model whole", wreck=lambda run: (model_folder(run) / "config.json").unlink()
+    ),
     "a model type that transformers does not know": mutant(
         "twin",
         "model type|model_type",
         wreck=lambda run: change_json(model_folder(run) / "config.json", {"model_type": "llamb"}),
     ),
     "truncated weights": mutant("weights", "bytes: download `Tiny` again", wreck=cut_weights),
-    "a missing shard": mutant("weights", "is missing, which .* names: download", wreck=lose_shard),
+    "a missing shard": mutant("weights", "is missing, which the index names: download", wreck=lose_shard),
     "a teacher of another vocabulary": mutant("twin|trains", "vocabular", wreck=other_teacher, method="distillation"),
-    "a data file that vanished": mutant("data file", "is gone. put it back", wreck=lambda run: data_file(run).unlink()),
+    "a data file that vanished": mutant("data file", "is gone.*put it back", wreck=lambda run: data_file(run).unlink()),
     "a data file that changed": mutant(
         "data file",
         "has changed since it was planned .*: plan and validate it anew",

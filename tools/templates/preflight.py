@@ -159,6 +159,8 @@ class Rehearsal:
                 names = runpy.run_path(self.script, run_name="__main__")
         except SystemExit as end:
             why = f"the loss became NaN or infinite: {LESS_STEEP}" if end.code == NOT_FINITE else end.code
+            if not end.code:
+                why = f"exit code {end.code or 0} before its end was reached; take that exit out"
             raise RuntimeError(f"the script ended itself: {why}") from end
         if self.walls.broken:
             raise PermissionError(self.walls.broken[0])
@@ -211,7 +213,10 @@ class Rehearsal:
             raise FileNotFoundError(
                 "there is no result.json, and the report would have no numbers: write it at the end"
             )
-        return json.loads(path.read_text(encoding="utf-8"))
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError("result.json is cut off or no JSON: write it with json.dumps, and as a whole") from error
 
     # --- what the trainer made of the rows
 

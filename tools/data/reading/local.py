@@ -87,10 +87,10 @@ def revision_now(dataset: DatasetRef) -> str:
     """
     digest = hashlib.sha256()
     for pattern in (pattern for files in dataset.loader["data_files"].values() for pattern in files):
-        file = next(iter(glob.glob(pattern)), None)
-        if file is None:
-            raise InputError(f"`{one_line(pattern)}` is gone.", hint="put it back, or plan anew")
-        with open(file, "rb") as stream:
+        file = Path(re.sub(r"\[([*?[])\]", r"\1", pattern))  # as it was before `glob.escape`
+        if not file.is_file():
+            raise InputError(f"`{one_line(file.name)}` is gone.", hint="put it back, or plan anew")
+        with file.open("rb") as stream:
             digest.update(hashlib.file_digest(stream, "sha256").digest())
     return f"sha256:{digest.hexdigest()}"
 
