@@ -54,7 +54,7 @@ class Budget(NamedTuple):
 
 BUDGETS = {
     "short": Budget(rows=24, share=6, heldout=16, aim=2.0),
-    "long": Budget(rows=2, share=2, heldout=4, aim=1.0),
+    "long": Budget(rows=8, share=8, heldout=4, aim=1.0),
     "choices": Budget(rows=24, share=3, heldout=16, aim=None),
 }
 
