@@ -164,7 +164,7 @@ def run_set(name: str, rounds: int, home: Path) -> None:
     bench = Bench(settings=settings, model=model, home=home, files=files, heldout=heldout)
     first, run = ours(settings, files[budget.rows])
     less = replace(first, name=FEWER, is_slow=True)
-    rivals = [make(bf16=bf16) for bf16 in (False, True) for make in (plain_script, trl_cli)]
+    rivals = [make(bf16=bf16) for bf16 in (True, False) for make in (plain_script, trl_cli)]
     contestants = [first, *ours_without(run)] if budget.aim is None else [first, less, *rivals]
     for turn in range(rounds):
         for who in contestants:
