@@ -6,12 +6,12 @@ import pytest
 from ftagent.tools.rendering import template_of
 
 from .chats import short_chats
-from .contestants import SWITCHES
+from .contestants import PASSIVE, SWITCHES
 
 
-@pytest.mark.parametrize("name", SWITCHES)
-def test_every_choice_that_the_bench_switches_off_is_one_of_the_script(name: str) -> None:
-    old, new = SWITCHES[name]
+@pytest.mark.parametrize("switch", [*SWITCHES.values(), PASSIVE])
+def test_every_choice_that_the_bench_switches_off_is_one_of_the_script(switch: tuple[str, str]) -> None:
+    old, new = switch
     assert template_of("sft").count(old) == 1
     assert new not in template_of("sft")
 

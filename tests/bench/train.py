@@ -174,6 +174,9 @@ def run_set(name: str, rounds: int, home: Path) -> None:
             training = bench.train(who, budget.rows if whole else len(part), judged=turn == 0)
             print(f"  {name}, round {turn + 1}: {who.name}: {training}", file=sys.stderr, flush=True)
     print_table(name, bench.results)
+    if run.hardware is not None:
+        chosen = run.hardware
+        print(f"Ours is {chosen.adapter} in {chosen.precision}, batch {chosen.batch} x {chosen.accumulation}.")
     if budget.aim is not None:
         print_aims(budget.aim, bench.results, rivals)
 
