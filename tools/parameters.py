@@ -150,7 +150,7 @@ def _rules(
         _default("max_steps", -1, "the epochs decide"),
         _learning_rate(method, settled["adapter"], steps),
         _rule("lr_scheduler_type", "cosine", "as Stanford Alpaca, alignment-handbook and open-r1"),
-        _rule("warmup_ratio", RATES[method].warmup_ratio, RATES[method].source),
+        _warmup(method, steps),
         _default("weight_decay", 0.0, "as transformers"),
         _default("seed", 42, "as transformers"),
         _rule("logging_steps", max(1, round(steps / POINTS)), f"about {POINTS} points over {steps} steps"),
@@ -207,6 +207,17 @@ def _learning_rate(method: Method, adapter: str, steps: int) -> Parameter:
             "learning_rate", SHORT_RUN_RATE, f"15 times that for all weights, as {steps} steps are few ({_REGRET})"
         )
     return _rule("learning_rate", rates.lora, f"for LoRA ({rates.source}; {_REGRET})")
+
+
+def _warmup(method: Method, steps: int) -> Parameter:
+    """Return the share of steps in which the rate rises; transformers begins at 0, so one step of it teaches nothing.
+
+    A run of a single step had, to the last digit, the held-out loss of the untrained model (measured).
+    """
+    rates = RATES[method]
+    if rates.warmup_ratio * steps <= 1:
+        return _rule("warmup_ratio", 0.0, f"of {steps} steps it would be one, at rate 0, from which nothing is learned")
+    return _rule("warmup_ratio", rates.warmup_ratio, rates.source)
 
 
 def _evaluations(method: Method, hours: float, *, rows: int) -> list[Parameter]:

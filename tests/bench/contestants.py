@@ -120,8 +120,7 @@ SWITCHES = {
     "with LoRA on q and v only": ('target_modules="all-linear"', 'target_modules=["q_proj", "v_proj"]'),
     "with activation checkpointing": ("ACTIVATION_CHECKPOINTING = False", "ACTIVATION_CHECKPOINTING = True"),
 }
-SPINNING = {"OMP_WAIT_POLICY": "ACTIVE"}
-"""What OpenMP does where nobody says otherwise; malloc's thresholds stay as glibc has them."""
+PASSIVE = ('os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")', 'os.environ.pop("OMP_WAIT_POLICY", None)')
 
 
 def ours(settings: Settings, rows: Path) -> tuple[Contestant, Run]:
@@ -146,7 +145,7 @@ def ours_without(run: Run) -> list[Contestant]:
     others = [
         _script(f"{OURS} {name}", _replaced(text, *switch), WORKER_ENVIRONMENT) for name, switch in SWITCHES.items()
     ]
-    return [*others, _script(f"{OURS} without OMP and malloc settings", text, SPINNING)]
+    return [*others, _script(f"{OURS} without OMP and malloc settings", _replaced(text, *PASSIVE), {})]
 
 
 def _whole(dataset: DatasetReport) -> DatasetReport:

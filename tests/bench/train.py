@@ -1,6 +1,6 @@
 """Time our script against `trl sft` and a plain script: same model, rows, machine and number of trained tokens.
 
-    python tests/bench/train.py                 both sets, all contestants
+    python tests/bench/train.py                 short chats, long rows, and short chats with our choices taken away
     python tests/bench/train.py --sets short    one of them
     python tests/bench/train.py --rounds 1      no repetitions
 
@@ -48,15 +48,14 @@ class Budget(NamedTuple):
     share: int
     """The smaller budget is every row of so many."""
     heldout: int
-    ablations: bool
-    """Whether our choices are switched off one by one, too."""
-    aim: float
-    """Trained tokens a second of ours, over those of the fastest other."""
+    aim: float | None
+    """Trained tokens a second of ours, over those of the fastest other; None: ours against ours with a choice less."""
 
 
 BUDGETS = {
-    "short": Budget(rows=32, share=4, heldout=16, ablations=True, aim=2.0),
-    "long": Budget(rows=4, share=4, heldout=4, ablations=False, aim=1.0),
+    "short": Budget(rows=24, share=6, heldout=16, aim=2.0),
+    "long": Budget(rows=8, share=8, heldout=4, aim=1.0),
+    "choices": Budget(rows=24, share=3, heldout=16, aim=None),
 }
 
 
@@ -98,6 +97,8 @@ class Bench:
     """Files of rows, by how many they hold."""
     heldout: Path
     results: dict[str, list[Training]] = field(default_factory=dict)
+    work: dict[int, tuple[int, int]] = field(default_factory=dict)
+    """Tokens, and those with loss, that the first to train on so many rows had: all others must have as many."""
 
     def train(self, who: Contestant, rows: int, *, judged: bool) -> Training:
         """Let one contestant train, and measure the loss of what it made."""
@@ -115,6 +116,8 @@ class Bench:
         lines = [json.loads(line) for line in steps.read_text(encoding="utf-8").splitlines()]
         took = {name: sum(line[name] for line in lines) for name in lines[0]}
         training = Training(**took)
+        if (training.tokens, training.trained) != self.work.setdefault(rows, (training.tokens, training.trained)):
+            raise RuntimeError(f"{who.name} trained on other tokens than the first did: {training}, {self.work[rows]}")
         if judged:
             base_loss, loss = self._losses(who, folder)
             training = replace(training, base_loss=base_loss, loss=loss)
@@ -159,7 +162,10 @@ def run_set(name: str, rounds: int, home: Path) -> None:
     files = {len(rows): write_rows(home / str(len(rows)) / "rows.jsonl", rows) for rows in (chats.train, part)}
     heldout = write_rows(home / "heldout.jsonl", chats.heldout)
     bench = Bench(settings=settings, model=model, home=home, files=files, heldout=heldout)
-    contestants, rivals = line_up(settings, files[budget.rows], ablations=budget.ablations)
+    first, run = ours(settings, files[budget.rows])
+    less = replace(first, name=FEWER, is_slow=True)
+    rivals = [make(bf16=bf16) for bf16 in (True, False) for make in (plain_script, trl_cli)]
+    contestants = [first, *ours_without(run)] if budget.aim is None else [first, less, *rivals]
     for turn in range(rounds):
         for who in contestants:
             if turn and who.is_slow:
@@ -168,22 +174,18 @@ def run_set(name: str, rounds: int, home: Path) -> None:
             training = bench.train(who, budget.rows if whole else len(part), judged=turn == 0)
             print(f"  {name}, round {turn + 1}: {who.name}: {training}", file=sys.stderr, flush=True)
     print_table(name, bench.results)
-    print_aims(budget.aim, bench.results, rivals)
-
-
-def line_up(settings: Settings, rows: Path, *, ablations: bool) -> tuple[list[Contestant], list[Contestant]]:
-    """Return all contestants in the order of a round, and those of them that are not ours."""
-    first, run = ours(settings, rows)
-    rivals = [make(bf16=bf16) for bf16 in (False, True) for make in (plain_script, trl_cli)]
-    less = replace(first, name=FEWER, is_slow=True)
-    return [first, *rivals, less, *(ours_without(run) if ablations else [])], rivals
+    if run.hardware is not None:
+        chosen = run.hardware
+        print(f"Ours is {chosen.adapter} in {chosen.precision}, batch {chosen.batch} x {chosen.accumulation}.")
+    if budget.aim is not None:
+        print_aims(budget.aim, bench.results, rivals)
 
 
 def drawn(name: str, budget: Budget, model: str) -> Chats:
     """Return the rows of a set."""
-    if name == "short":
-        return short_chats(budget.rows, budget.heldout)
-    return long_chats(budget.rows, budget.heldout, Tokenizer.from_file(str(Path(model, "tokenizer.json"))))
+    if name == "long":
+        return long_chats(budget.rows, budget.heldout, Tokenizer.from_file(str(Path(model, "tokenizer.json"))))
+    return short_chats(budget.rows, budget.heldout)
 
 
 # --- what is printed --------------------------------------------------------------------------------------------------
@@ -233,7 +235,7 @@ def main() -> None:
     """Run the sets that were asked for."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--sets", nargs="+", choices=BUDGETS, default=list(BUDGETS))
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=2)
     options = parser.parse_args()
     for name in options.sets:
         with tempfile.TemporaryDirectory(prefix="bench-train-") as home:
