@@ -6,13 +6,10 @@ the base with examples is skill; what it gains over the base without may be no m
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import defaultdict
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..errors import ToolError
@@ -22,8 +19,8 @@ from ..sandbox.checked import SandboxUnavailable, run_checked
 from ..statistics import compare
 from ..trained import Checkpoint
 from . import human_eval
-from .client import Decoding, answer_all, read_lines
-from .models import QUANTISATION, SLOTS, Served, both, server
+from .client import Decoding
+from .models import QUANTISATION, LazyServer, both, server
 from .part import FOLDER, Part, with_file, write_items
 
 SHOTS = len(human_eval.SHOTS)
@@ -58,53 +55,19 @@ class Pass:
         return human_eval.decoding(is_chat=self.is_chat, is_greedy=self.is_greedy)
 
 
-@dataclass
-class Model:
-    """A model whose server starts when the first question is not answered yet."""
-
-    served: Served
-    stack: ExitStack
-    url: str | None = field(default=None)
-
-    def lines(self, wanted: Pass) -> Lines:
-        """Return a line for each question of a pass; what an earlier call has answered is not asked again."""
-        run, questions = (
-            self.served.run,
-            human_eval.questions(shots=wanted.shots, is_chat=wanted.is_chat, seeds=wanted.seeds),
-        )
-        file = self._file(wanted)
-        known = read_lines(file)
-        if self.url is None and any(question.key not in known for question in questions):
-            self.url = self.stack.enter_context(self.served.serve(context=CONTEXT))
-
-        def tell(done: int, total: int) -> None:
-            text = f"{self.served.name} model: HumanEval {wanted.name}"
-            run.journal.tell("progress", step="evaluate", text=text, done=done, total=total)
-
-        return answer_all(
-            self.url or "",
-            questions,
-            wanted.decoding,
-            file=file,
-            slots=SLOTS,
-            judge=human_eval.judge,
-            on_progress=tell,
-        )
-
-    def _file(self, wanted: Pass) -> Path:
-        """Return where the answers lie: those of a base serve every run that has the same, so they go to the cache."""
-        served = self.served
-        made_by = {
-            "revision": served.revision,
-            "chat_template": served.chat_template,
-            "quantisation": QUANTISATION,
-            "server": server(),
-            "harness": human_eval.fingerprint(),
-            **wanted.settings,
-        }
-        key = hashlib.sha256(json.dumps(made_by, sort_keys=True).encode()).hexdigest()[:16]
-        home = served.run.settings.cache_dir / "evaluation" if served.name == "base" else served.run.folder / FOLDER
-        return home / f"humaneval-{served.name}-{wanted.name}-{key}.jsonl"
+def _lines(server: LazyServer, wanted: Pass) -> Lines:
+    """Return a line for each question of a pass; what an earlier call has answered is not asked again."""
+    served = server.served
+    key = served.fingerprint(human_eval.fingerprint(), wanted.settings)
+    # The answers of a base serve every run that has the same one.
+    home = served.run.settings.cache_dir / "evaluation" if served.name == "base" else served.run.folder / FOLDER
+    return server.answer(
+        human_eval.questions(shots=wanted.shots, is_chat=wanted.is_chat, seeds=wanted.seeds),
+        wanted.decoding,
+        file=home / f"humaneval-{served.name}-{wanted.name}-{key}.jsonl",
+        what=f"HumanEval {wanted.name}",
+        judge=human_eval.judge,
+    )
 
 
 def run_human_eval(run: Run, checkpoint: Checkpoint, *, samples: int = 0) -> Part:
@@ -127,9 +90,9 @@ def run_human_eval(run: Run, checkpoint: Checkpoint, *, samples: int = 0) -> Par
     lines: dict[str, Lines] = {}
     for served in (base, tuned):
         with ExitStack() as stack:
-            model = Model(served, stack)
+            asked = LazyServer(served, CONTEXT, stack)
             for wanted in (*passes[served.name], *([drawn] if samples else [])):
-                lines[f"{served.name} {wanted.name}"] = model.lines(wanted)
+                lines[f"{served.name} {wanted.name}"] = _lines(asked, wanted)
     file = write_items(run, "humaneval", _items(lines))
     greedy = [_passed(lines[name]) for name in (f"base {zero.name}", f"tuned {zero.name}", f"base {few.name}")]
     comparisons = [

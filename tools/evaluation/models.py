@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from ..errors import ToolError
 from ..llama_cpp import convert, serve
 from ..merging import chat_template, merged
 from ..run import Run
 from ..trained import Checkpoint
+from .client import Decoding, Judge, Question, answer_all, read_lines
 
 # Half the bytes of F16, which is what a CPU's speed of generation hangs on, with weights off by 0.4 % at most.
 QUANTISATION = "Q8_0"
@@ -37,6 +40,11 @@ class Served:
         """Its chat template, as it will be read into the GGUF file."""
         return chat_template(self.folder)
 
+    def fingerprint(self, *settings: Any) -> str:
+        """Return what tells answers of this model, served like this and asked with these settings, from all others."""
+        made_by = [self.revision, self.chat_template, QUANTISATION, server(), *settings]
+        return hashlib.sha256(json.dumps(made_by, sort_keys=True).encode()).hexdigest()[:16]
+
     @contextmanager
     def serve(self, *, context: int) -> Iterator[str]:
         """Convert the model and serve it while the block lasts; the file goes with the block.
@@ -57,6 +65,47 @@ class Served:
                 yield url
         finally:
             gguf.unlink(missing_ok=True)
+
+
+@dataclass
+class LazyServer:
+    """A served model whose server starts with the first question that no file answers yet.
+
+    Args:
+        served: The model.
+        context: Tokens of prompt and answer that one request may have.
+        stack: Ends the server.
+    """
+
+    served: Served
+    context: int
+    stack: ExitStack
+    url: str | None = None
+
+    def answer(
+        self, questions: Sequence[Question], decoding: Decoding, *, file: Path, what: str, judge: Judge
+    ) -> dict[str, dict[str, Any]]:
+        """Return a line for each question, by its key; see `answer_all`.
+
+        Args:
+            questions: All of them.
+            decoding: How to decode.
+            file: Where the lines lie.
+            what: What is answered, for those who wait.
+            judge: Called with each answer.
+
+        Raises:
+            ToolError: The server failed; the lines so far are kept.
+        """
+        known = read_lines(file)
+        if self.url is None and any(question.key not in known for question in questions):
+            self.url = self.stack.enter_context(self.served.serve(context=self.context))
+
+        def tell(done: int, total: int) -> None:
+            text = f"{self.served.name} model: {what}"
+            self.served.run.journal.tell("progress", step="evaluate", text=text, done=done, total=total)
+
+        return answer_all(self.url or "", questions, decoding, file=file, slots=SLOTS, judge=judge, on_progress=tell)
 
 
 def server() -> str:
