@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .errors import ToolError
+from .errors import InputError, ToolError
 from .facts import Export, GgufFile, GgufProof
 from .gates import require
 from .llama_cpp import (
@@ -50,11 +50,13 @@ def export_gguf(run: Run, *, quantisations: list[str] | None = None) -> Export:
         quantisations: Names of llama.cpp's, such as Q4_K_M, Q5_K_M, Q6_K, Q8_0 and F16.
 
     Raises:
-        InputError: A quantisation is not known; the message lists those that are.
+        InputError: A quantisation is not known (the message lists those that are), or the model generates nothing.
         ToolError: A step failed, or a file failed its proof.
     """
     require("export_gguf", run)
     assert run.spec is not None
+    if run.spec.method == "reward":
+        raise InputError("a reward model generates nothing, and GGUF is for models that do.", hint="use checkpoint/")
     started = time.monotonic()
     stated = quantisations or run.spec.overrides.quantisations or DEFAULT
     wanted = list(dict.fromkeys(known_quantisation(name) for name in stated))

@@ -10,7 +10,7 @@ import json
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -124,14 +124,23 @@ def answer_all(
 
 
 def _in_threads(ask: Callable[[Question], None], questions: Iterable[Question], slots: int) -> None:
-    """Ask in as many threads as there are slots; the first failure ends it, and no further question is begun."""
+    """Ask in as many threads as there are slots; a failure or an interruption ends it, and nothing more is begun."""
+    is_over = threading.Event()
+
+    def ask_until_over(question: Question) -> None:
+        if not is_over.is_set():
+            try:
+                ask(question)
+            except BaseException:
+                is_over.set()
+                raise
+
     with ThreadPoolExecutor(slots) as pool:
-        running: list[Future[None]] = [pool.submit(ask, question) for question in questions]
-        done, _ = wait(running, return_when=FIRST_EXCEPTION)
-        for future in running:
-            future.cancel()
-        for future in done:
-            future.result()
+        try:
+            for future in as_completed([pool.submit(ask_until_over, question) for question in questions]):
+                future.result()
+        finally:
+            is_over.set()
 
 
 def append_line(file: Path, line: dict[str, Any]) -> None:
