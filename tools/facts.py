@@ -536,6 +536,10 @@ class Comparison(Fact):
     test: str
     p_value: float
     verdict: Verdict
+    smallest: float | None = None
+    """The smallest difference that this many items show in four of five cases; None where there is none to tell."""
+    file: str = ""
+    """The result of each item, relative to the run folder."""
 
 
 class Sample(Fact):
@@ -553,10 +557,16 @@ class Evaluation(Fact):
     comparisons: tuple[Comparison, ...]
     samples: tuple[Sample, ...]
     items: str
-    """Per-item results, relative to the run folder."""
+    """Per-item results of the leading comparison, relative to the run folder."""
     checkpoint: str
     seconds: float
     harness: str
+    general: tuple[Comparison, ...] = ()
+    """Beside the goal: what the training may have made the model forget."""
+    files: dict[str, str] = {}
+    """Files with per-item results, relative to the run folder, and their SHA-256; no score stands without one."""
+    caveats: tuple[str, ...] = ()
+    """What a reader of the scores must know, such as rows of a benchmark that were found in the training data."""
 
     @property
     def verdict(self) -> Verdict:
