@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from .architecture import Architecture
 from .errors import ToolError
-from .facts import GENERATING_METHODS, DatasetReport, Lengths, Method, Spec
+from .facts import GENERATING_METHODS, REWARDED_METHODS, DatasetReport, Lengths, Method, Spec
 from .settings import Settings
 from .shapes import architecture_of
 
@@ -51,6 +51,8 @@ class Work:
     """Of `epoch_tokens`, those that the model generates first."""
     teacher: Architecture | None = None
     """What a distillation learns from; None is a model like the one that is trained."""
+    answers: int = 1
+    """Completions of a prompt that are held against each other, so that all of them belong into one step."""
     packed: bool = False
     """Whether rows are joined until each is full, so that none is padded."""
 
@@ -66,11 +68,19 @@ class Work:
 
     @property
     def step_rows(self) -> int:
-        """Rows of one optimizer step, a power of two."""
+        """Rows of one optimizer step: a power of two, or as many more as make up all completions of a prompt."""
         wanted = max(1, self.rows // STEPS_PER_EPOCH)
-        # all completions of a prompt belong into one step (`generation_batch_size` in trl/trainer/grpo_config.py)
-        smallest = GENERATIONS if self.method in ("grpo", "rloo") else SMALLEST_STEP_ROWS
-        return min(LARGEST_STEP_ROWS, max(smallest, 2 ** int(math.log2(wanted))))
+        rows = min(LARGEST_STEP_ROWS, max(SMALLEST_STEP_ROWS, 2 ** int(math.log2(wanted))))
+        return math.ceil(rows / self.answers) * self.answers
+
+    def accumulation(self, batch: int, gpus: int) -> int:
+        """Return how many batches make about a step, and all completions of its prompts.
+
+        `generation_batch_size` must be a multiple of `num_generations` (trl/trainer/grpo_config.py).
+        """
+        at_once = batch * max(1, gpus)
+        least = self.answers // math.gcd(at_once, self.answers)
+        return max(1, self.step_rows // at_once // least) * least
 
     @property
     def smallest_batch(self) -> int:
@@ -135,6 +145,7 @@ def _of_tokens(method: Method, shape: Architecture, rank: int, tokens: int, leng
         trained_share=1.0,
         epochs=1.0,
         generated_tokens=generated,
+        answers=GENERATIONS if method in REWARDED_METHODS else 1,
     )
 
 
@@ -183,6 +194,7 @@ def _of_prompts(
         trained_share=generated / (answers * tokens + generated),
         epochs=1.0,
         generated_tokens=generated,
+        answers=answers,
     )
 
 

@@ -72,6 +72,15 @@ def test_a_step_of_grpo_has_all_completions_of_a_prompt() -> None:
     assert work(dataset(5, holdout=None), method="dpo").step_rows == 4
 
 
+@pytest.mark.parametrize("generations", [2, 3, 6, 8, 12, 24])
+@pytest.mark.parametrize("gpus", [0, 2, 4])
+def test_every_batch_makes_a_step_of_all_completions(generations: int, gpus: int) -> None:
+    found = work(dataset(5000), method="grpo", num_generations=generations)
+    assert found.step_rows % generations == 0
+    for batch in (1, 2, 3, 4, 8):
+        assert batch * max(1, gpus) * found.accumulation(batch, gpus) % generations == 0
+
+
 def test_packed_rows_are_fewer_and_as_long_as_allowed() -> None:
     packed = work(dataset(), packing=True)
     assert packed.rows == 352  # 90,000 tokens in rows of 256
