@@ -235,8 +235,7 @@ def test_qlora_pins_bitsandbytes_too(tmp_path: Path) -> None:
 
 def test_a_model_of_the_hub_is_named_by_id_and_revision_on_another_machine(tmp_path: Path) -> None:
     cached = ModelRef(id="org/model", source="cache", path="/cache/model", revision="abc")
-    run = settled_run(tmp_path, spec={"model_ref": cached, "backend": "hf-jobs"})
-    write_script(run := run.record(run.settings.model_copy(update={"namespace": "acme"})))
+    write_script(run := settled_run(tmp_path, spec={"model_ref": cached, "backend": "hf-jobs"}))
     assert value_of(text_of(run), "MODEL") == "org/model"
     assert value_of(text_of(run), "REVISION") == "abc"
     assert value_of(text_of(run), "HUB_MODEL_ID") == f"acme/tiny-chats-sft-{run.id}"
