@@ -6,7 +6,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --con
 
 DEMO = fine-tune SmolLM2-135M-Instruct on examples/docstrings.jsonl, compare it with the base model and export it to GGUF
 
-.PHONY: demo test test-slow check format bench bench-memory bench-zoo bench-data bench-sandbox bench-methods drift lock clean help
+.PHONY: demo test test-slow check format bench bench-memory bench-zoo bench-data bench-sandbox bench-eval bench-methods drift lock clean help
 
 help:            ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -47,6 +47,10 @@ bench-data: $(VENV)/.dev       ## the full scan and the sampled verdict on a mil
 
 bench-sandbox: $(VENV)/.dev    ## attacks on the sandbox in every jail that this machine has, and items a second
 	$(BIN)/python tests/bench/sandbox.py
+
+bench-eval: $(VENV)/.dev       ## our client against lm-eval's own, on the same server: items a second and scores
+	$(PIP) --editable '.[local,demo,eval]'
+	$(BIN)/python tests/bench/eval.py
 
 drift:                         ## the scripts and their preflight against the newest TRL, transformers, peft and accelerate
 	test -x $(VENV)-drift/bin/python || $(PYTHON) -m venv $(VENV)-drift

@@ -2,13 +2,14 @@
 
 Reads `url`, `model` (its folder), `is_chat`, `tasks`, `folder` (with tasks of one's own, or null), `slots` and
 `max_length`. Answers with `samples` (`task`, `filter`, `doc`, `doc_hash`, `scores` by metric and whether more is
-better), `versions` by task, `lm_eval`, its own version, and `through`, what was asked. Tasks that generate are put to
-the server. Tasks that compare likelihoods need those of the prompt, which llama.cpp does not give: there the model is
-loaded by transformers.
+better), `versions` by task, `lm_eval`, its own version, `through`, what was asked, and `seconds`, without imports.
+Tasks that generate are put to the server. Tasks that compare likelihoods need those of the prompt, which llama.cpp does
+not give: there the model is loaded by transformers.
 """
 
 import json
 import sys
+import time
 from importlib.metadata import version
 from pathlib import Path
 
@@ -35,6 +36,7 @@ def main(request: dict) -> dict:
     if unknown := [name for name in request["tasks"] if name not in tasks.all_tasks]:
         raise SystemExit(f"lm-eval knows no task {', '.join(unknown)}: `lm-eval ls tasks` lists those that it does")
     model, arguments = model_for(request, tasks)
+    started = time.monotonic()
     found = lm_eval.simple_evaluate(
         model=model,
         model_args=arguments,
@@ -50,6 +52,7 @@ def main(request: dict) -> dict:
         "versions": {task: str(number) for task, number in found["versions"].items()},
         "lm_eval": version("lm_eval"),
         "through": model,
+        "seconds": time.monotonic() - started,
     }
 
 
