@@ -26,6 +26,7 @@ from ..tools.facts import (
     Note,
     PreflightReport,
     Quote,
+    Repair,
     Script,
     Spec,
 )
@@ -45,6 +46,7 @@ STEP_WORDS = {
     "preflight": "proving train.py on a two-layer twin",
     "submit_job": "submitting",
     "monitor_job": "training",
+    "repair_run": "repairing",
     "evaluate_model": "comparing with the base model",
     "export_gguf": "exporting to GGUF",
     "cancel_job": "cancelling",
@@ -156,6 +158,9 @@ def fact_line(event: Event) -> Text | None:
             return _line(
                 report.health == "done", "training", report.health, why, loss, duration(report.seconds), rate, peak
             )
+        case Repair() as repair:
+            changes = [f"{change.name} {change.old} → {change.new}" for change in repair.changes]
+            return _line(repair.rung is not None, "repair", repair.failure.words, repair.words, *changes)
         case Evaluation() as evaluation:
             first = evaluation.comparisons[0]
             return _line(

@@ -91,6 +91,7 @@ def _settled(toolbox: Toolbox) -> list[str]:
         lines.append(f"submit_job: {run.job.id} on {run.job.backend}")
     if run.report:
         lines.append(f"monitor_job: {run.report.stage}, {run.report.health}: {run.report.reason}")
+    lines += [f"repair_run: {repair.failure.name}: {repair.words}" for repair in run.repairs]
     if run.evaluation:
         lines.append(f"evaluate_model: {run.evaluation.verdict}")
     if run.export:

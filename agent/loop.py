@@ -16,7 +16,7 @@ from ..tools import report
 from ..tools.data.shaping.mappings import Row
 from ..tools.errors import FtagentError, ToolError, UserError
 from ..tools.facts import Ended, Resumed
-from ..tools.gates import next_tool
+from ..tools.gates import closed_gate, next_tool
 from ..tools.journal import Event, Listener
 from ..tools.run import Run, find_run, new_run, report_path
 from ..tools.script import hash_on_disk
@@ -136,7 +136,8 @@ class FineTuneAgent:
             if resumed:
                 settings = carried_over(run.settings, self.settings)
                 run = run if settings == run.settings else run.record(settings)
-                toolbox.run = run.record(Resumed(script_sha256=hash_on_disk(run)))
+                repairs_next = closed_gate("repair_run", run) is None
+                toolbox.run = run.record(Resumed(script_sha256=hash_on_disk(run), keeps_failure=repairs_next))
             answer = _run_agent(toolbox)
             toolbox.run = toolbox.run.record(_ending(toolbox.run, self.dry_run, answer))
         except FtagentError as error:

@@ -77,6 +77,8 @@ def summary(run: Run) -> str:
         sentences.append("Everything that is free is done; nothing was submitted.")
     elif run.report.health != "done":
         sentences.append(f"The training ended as {run.report.health.replace('_', ' ')}: {run.report.reason}")
+        if run.report.failure:
+            sentences.append(f"Decide: {run.report.failure.advice}.")
     if run.evaluation:
         first = run.evaluation.comparisons[0]
         sentences.append(

@@ -36,6 +36,7 @@ _HOMES = {
     "preflight": "preflight",
     "submit_job": "jobs",
     "monitor_job": "monitor",
+    "repair_run": "repair",
     "cancel_job": "jobs",
     "evaluate_model": "evaluate",
     "export_gguf": "export",
@@ -145,7 +146,7 @@ class Toolbox:
         open_again = [
             name
             for name in ("validate_dataset", "pick_hardware", "write_script", "preflight")
-            if self.run.job is None and name != step and closed_gate(name, self.run) is None
+            if self.run.job is None and not self.run.repairs and name != step and closed_gate(name, self.run) is None
         ]
         return (step, *open_again[-2:], *DETOURS)
 

@@ -6,11 +6,20 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from .facts import GENERATING_METHODS, Adapter, MemoryGib, Precision
+from .decoding import decoding_seconds, prefill_seconds
+from .facts import GENERATING_METHODS, Adapter, MemoryGib, Precision, Sharding
 from .flavor import Flavor
 from .memory import training_memory
-from .setups import Setup
-from .throughput import achieved_flops, decoding_seconds, forward_flops, padding, seconds_per_token, training_flops
+from .setups import BYTES, Setup
+from .throughput import (
+    achieved_flops,
+    asked_flops,
+    exchange_seconds,
+    forward_flops,
+    padding,
+    seconds_per_token,
+    training_flops,
+)
 from .work import Work
 
 # What other programs and the system need while a training runs on the CPU. A GPU belongs to the training alone, and
@@ -26,8 +35,6 @@ RENTED_STARTUP_S = 240.0
 UPLOAD_BYTES_PER_S = 50e6
 # The scripts evaluate on up to a fifth as many rows as they train on.
 EVALUATED_SHARE = 0.2
-FORWARD_SHARE = 1 / 3
-"""Of a training step, what its forward pass reads, writes and starts."""
 # Weights pass through the machine's own memory on their way to the GPU, beside Python and its libraries.
 LOADING_GIB = 4.0
 
@@ -54,8 +61,8 @@ class Plan:
     """Rows that one GPU, or the CPU, computes at once."""
     accumulation: int
     checkpointing: bool
-    sharded: bool
-    """Whether weights, gradients and moments are spread over the GPUs."""
+    sharding: Sharding | None
+    """How several GPUs train together."""
     epochs: float
     memory: MemoryGib
     """Of one GPU, or of the CPU."""
@@ -66,6 +73,11 @@ class Plan:
     hours: float
     shortage: str = ""
     """What else is too small: the machine's own memory, its disk."""
+
+    @property
+    def sharded(self) -> bool:
+        """Whether weights, gradients and moments are spread over the GPUs."""
+        return self.sharding not in (None, "ddp")
 
     @property
     def fits(self) -> bool:
@@ -119,10 +131,10 @@ def _batches(work: Work, wish: Wish, flavor: Flavor) -> list[tuple[int, int]]:
     smallest = work.smallest_batch
     step_rows = max(smallest, work.step_rows // max(1, flavor.gpus))
     if wish.batch is not None:
-        return [(wish.batch, wish.accumulation or max(1, step_rows // wish.batch))]
+        return [(wish.batch, wish.accumulation or work.accumulation(wish.batch, flavor.gpus))]
     sizes = [size for power in range(int(math.log2(step_rows)) + 1) if (size := 2**power) >= smallest]
     if wish.accumulation is None:
-        return [(size, step_rows // size) for size in sizes]
+        return [(size, work.accumulation(size, flavor.gpus)) for size in sizes]
     return [(size, wish.accumulation) for size in sizes if size * wish.accumulation <= step_rows or size == smallest]
 
 
@@ -149,7 +161,9 @@ def _ways(
                     padded=not work.packed,
                     # TRL generates for all batches of a step at once (`steps_per_generation` in grpo_config.py)
                     rollouts=batch * accumulation if work.method in GENERATING_METHODS else 0,
-                    gpus=flavor.gpus if sharded else 1,
+                    teacher=work.teacher,
+                    gpus=max(1, flavor.gpus),
+                    sharding="fsdp2" if sharded else "ddp",
                 )
                 yield _plan(work, flavor, setup, accumulation, correction)
 
@@ -169,7 +183,7 @@ def precisions(flavor: Flavor) -> Sequence[Precision]:
 def _plan(work: Work, flavor: Flavor, setup: Setup, accumulation: int, correction: float) -> Plan:
     epochs = work.epochs_of(setup.batch * accumulation * max(1, flavor.gpus))
     tokens = round(epochs * work.epoch_tokens)
-    per_token_s, evaluation_s = (seconds / correction for seconds in _seconds(work, flavor, setup))
+    per_token_s, evaluation_s = (seconds / correction for seconds in _seconds(work, flavor, setup, accumulation))
     generating_s = epochs * _generating_seconds(work, flavor, setup) / correction
     seconds = _startup_seconds(work, flavor) + tokens * (per_token_s + EVALUATED_SHARE * evaluation_s) + generating_s
     memory = training_memory(work.shape, setup)
@@ -180,7 +194,7 @@ def _plan(work: Work, flavor: Flavor, setup: Setup, accumulation: int, correctio
         batch=setup.batch,
         accumulation=accumulation,
         checkpointing=setup.checkpointing,
-        sharded=setup.gpus > 1,
+        sharding=setup.sharding if setup.gpus > 1 else None,
         epochs=epochs,
         memory=memory,
         usable_gib=flavor.gpu.memory_gib if flavor.gpu else USABLE_SHARE * flavor.memory_gib,
@@ -192,12 +206,13 @@ def _plan(work: Work, flavor: Flavor, setup: Setup, accumulation: int, correctio
     )
 
 
-def _seconds(work: Work, flavor: Flavor, setup: Setup) -> tuple[float, float]:
-    """Return the seconds that training and evaluating take per token."""
+def _seconds(work: Work, flavor: Flavor, setup: Setup, accumulation: int) -> tuple[float, float]:
+    """Return the seconds that training and evaluating take per token, on all GPUs together."""
     length, share = work.mean_length, work.trained_share
     batch_tokens = setup.batch * length
-    flops_per_s = achieved_flops(flavor, adapter=setup.adapter, precision=setup.precision, batch_tokens=batch_tokens)
-    padded = padding(work.lengths, batch=setup.batch, rows=work.rows)
+    # TRL's distillation is not under autocast: weights that are trained in full are multiplied in full
+    precision = "fp32" if setup.number == BYTES["fp32"] else setup.precision
+    flops_per_s = achieved_flops(flavor, adapter=setup.adapter, precision=precision, batch_tokens=batch_tokens)
     train = training_flops(
         work.shape,
         adapter=setup.adapter,
@@ -206,21 +221,32 @@ def _seconds(work: Work, flavor: Flavor, setup: Setup) -> tuple[float, float]:
         length=length,
         trained_share=share,
         method=work.method,
+        teacher=work.teacher,
     )
     evaluate = forward_flops(work.shape, length=length, trained_share=share)
+    evaluate += asked_flops(work.shape, work.method, work.teacher, length=length, trained_share=share)
     speed = {"flops_per_s": flops_per_s, "batch_tokens": batch_tokens}
-    trained = seconds_per_token(work.shape, flavor, flops=train, **speed)
-    evaluated = seconds_per_token(work.shape, flavor, flops=evaluate, share=FORWARD_SHARE, **speed)
-    return padded * trained, padded * evaluated
+    passes = 4 if setup.checkpointing else 3
+    trained = seconds_per_token(work.shape, flavor, flops=train, passes=passes, **speed)
+    exchanged = exchange_seconds(work.shape, flavor, setup, accumulation=accumulation) / (
+        batch_tokens * max(1, flavor.gpus)
+    )
+    evaluated = seconds_per_token(work.shape, flavor, flops=evaluate, passes=1, **speed)
+    padded = padding(work.lengths, batch=setup.batch, rows=work.rows)
+    return max(padded * trained, exchanged), padded * evaluated
 
 
 def _generating_seconds(work: Work, flavor: Flavor, setup: Setup) -> float:
-    """Return the seconds in which the model generates what it learns from in one epoch."""
+    """Return the seconds in which the model generates what it learns from in one epoch, and is evaluated on."""
     if work.method not in GENERATING_METHODS:
         return 0.0
-    together = setup.rollouts * max(1, flavor.gpus)
-    step_s = decoding_seconds(work.shape, flavor, precision=setup.precision, sequences=setup.rollouts)
-    return work.generated_tokens / together * step_s
+    answer = work.generated_tokens / work.rows
+    prompt = work.mean_length - answer
+    together = {"sequences": setup.rollouts}
+    step_s = decoding_seconds(work.shape, flavor, setup, length=prompt + answer / 2, **together)
+    prompts_s = prefill_seconds(work.shape, flavor, setup, length=prompt, **together)
+    rounds = (1 + EVALUATED_SHARE) * work.rows / (setup.rollouts * max(1, flavor.gpus))
+    return rounds * (answer * step_s + prompts_s)
 
 
 def _startup_seconds(work: Work, flavor: Flavor) -> float:

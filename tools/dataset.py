@@ -105,7 +105,7 @@ def validate_dataset(
         raise _refused(source, spec, Missing(missing=proof.missing, nearest=proof.way_out(run.log(TOOL))))
     for example in proof.examples:
         run.journal.tell("example", **example)
-    kept = rows.kept(map(int, proof.left_out), scanned)
+    kept = rows.kept(map(int, proof.left_out), scanned, is_one_split=source.holdout != "split_given")
     report = _report(source, spec, rows, kept, proof, stated)
     found = (*data_problems(ref, kept, scanned), *problems, *token_problems(proof, report, exact=rows.exact))
     rewards = rewards_for(spec, report.trainer_columns, list(rows.train.mapped.values()), Path.cwd())

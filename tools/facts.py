@@ -15,6 +15,7 @@ Method = Literal["sft", "dpo", "kto", "grpo", "rloo", "reward", "distillation"]
 Target = Literal["evaluate", "export", "publish", "schedule"]
 Adapter = Literal["full", "lora", "qlora"]
 Precision = Literal["fp32", "fp16", "bf16"]
+Sharding = Literal["ddp", "fsdp2", "zero3"]
 Stage = Literal["queued", "running", "completed", "failed", "cancelled", "timed_out"]
 Health = Literal["healthy", "diverged", "stalled", "out_of_memory", "timed_out", "failed", "cancelled", "done"]
 Verdict = Literal["better", "worse", "no evidence"]
@@ -274,9 +275,9 @@ class MemoryGib(Fact):
     logits: float
     overhead: float
     reference: float = 0.0
-    """The second model that DPO, KTO and RLOO compare with."""
+    """The second model that DPO, KTO and RLOO compare with, or that a distillation learns from."""
     rollouts: float = 0.0
-    """Keys and values of the completions that GRPO and RLOO generate."""
+    """Keys and values of the completions that a model generates to learn from them."""
     gathered: float = 0.0
     """Weights and gradients of other GPUs' shares, where several GPUs share them."""
     total: float
@@ -312,7 +313,12 @@ class HardwareChoice(Fact):
     checkpointing: bool
     gpus: int = 0
     sharded: bool = False
-    """Whether weights, gradients and moments are spread over the GPUs (FSDP)."""
+    """Whether weights, gradients and moments are spread over the GPUs."""
+    sharding: Sharding | None = None
+    """How several GPUs train together, each with a process of its own (`accelerate launch`); None where there is one.
+
+    With FSDP2 gradients must be summed after each batch (`sync_each_batch` in accelerate), as the memory counts on it.
+    """
     memory_gib: MemoryGib
     """Of one GPU, or of the CPU."""
     hours: Range
@@ -502,7 +508,9 @@ class Repair(Fact):
     hardware: HardwareChoice | None = None
     """The choice from now on, where it changes."""
     overrides: dict[str, Any] = {}
-    """Values for the script from now on, beside the rules'."""
+    """Values of the script that the repair sets, from now on."""
+    planned: dict[str, Any] = {}
+    """Values of the script that a planner had set, and that stay."""
     rewrites: bool = False
     """Whether the script must be written anew."""
     hours: Range | None = None
@@ -609,6 +617,8 @@ class Resumed(Fact):
 
     script_sha256: str | None
     """Hash of `train.py` as it lies on disk now; a script that was edited by hand must pass preflight again."""
+    keeps_failure: bool = False
+    """Whether a failed job stays what it is, since its repair comes next."""
 
 
 class LlmCall(Fact):

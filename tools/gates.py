@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from .errors import GateClosed
 from .facts import TERMINAL_STAGES
+from .failures.ladder import rungs_left
 from .run import Run
 
 
@@ -62,6 +63,11 @@ NO_LIVE_JOB = _gate(
 )
 JOB = _gate(lambda run: run.job is not None, "there is no job", "call submit_job")
 LIVE_JOB = _gate(lambda run: run.job is not None and run.job_is_live, "no job is running", "call show_run")
+REPAIRABLE = _gate(
+    lambda run: bool(rungs_left(run)),
+    "no job failed for a reason that is known and has a repair left",
+    "call show_run: it says what a person should decide",
+)
 TRAINED = _gate(
     lambda run: run.report is not None and run.report.health == "done",
     "the training has not completed",
@@ -76,6 +82,7 @@ GATES: dict[str, tuple[Gate, ...]] = {
     "preflight": (SCRIPT,),
     "submit_job": (SCRIPT, PROVEN, APPROVED, NO_LIVE_JOB),
     "monitor_job": (JOB,),
+    "repair_run": (REPAIRABLE,),
     "cancel_job": (LIVE_JOB,),
     "evaluate_model": (TRAINED,),
     "export_gguf": (TRAINED,),
@@ -126,7 +133,7 @@ def next_tool(run: Run) -> str | None:
     if run.report is None or run.report.stage not in TERMINAL_STAGES:
         return "monitor_job"
     if run.report.health != "done":
-        return None
+        return "repair_run" if REPAIRABLE.holds(run) else None
     if "evaluate" in run.spec.targets and run.evaluation is None:
         return "evaluate_model"
     if "export" in run.spec.targets and run.export is None:

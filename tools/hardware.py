@@ -7,33 +7,32 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import NoReturn, TypeVar
+from typing import TypeVar
 
-from .candidates import Plan, Wish, candidates
+from .candidates import Plan, Wish
 from .catalog import Catalog, catalog
+from .choice import Limits, Search, choose, refuse, shortage, time_words, unique_flavors
 from .errors import ToolError
-from .facts import Adapter, Candidate, HardwareChoice, Precision, Range, Spec
+from .facts import REWARDED_METHODS, Adapter, Candidate, HardwareChoice, Precision, Range, Spec
 from .flavor import LOCAL, Flavor, local_flavor
 from .gates import DATA, require
 from .ledger import correction
 from .machine import probe_machine
 from .run import Run
-from .settings import Settings
 from .wording import one_line
 from .work import Work, work_of
 
 TOOL = "pick_hardware"
 
-# How far a run strays from what is expected while nothing else happens on the machine.
-LOW, HIGH = 0.8, 1.5
+# How far a run strays from what is expected while nothing else happens on the machine; and on a GPU that no training
+# was finished on: of public measurements, most lie within a third of the tables, and one (full fine-tuning of
+# Qwen3-4B by stock transformers on an A100, https://www.neural-nova.com/blog/accelerating-qwen3-4b-fine-tuning-by-56)
+# took 2.2 times as long.
+LOW, HIGH, HIGH_UNSEEN = 0.8, 1.5, 2.2
 TIMEOUT_FLOOR_S = 1800
 TIMEOUT_STEP_S = 300
 # The timeout over the high estimate; on a rented machine its whole price is reserved against the cap.
 TIMEOUT_MARGIN, RENTED_TIMEOUT_MARGIN = 2.0, 1.25
-# Among plans that take about as long, the one with the least memory is taken.
-ABOUT_AS_LONG = 1.1
-SHORTEST_ROWS = 64
 
 T = TypeVar("T")
 
@@ -80,8 +79,10 @@ def pick_hardware(
         adapter=_agreed("adapter", stated.adapter, adapter),
         precision=precision,
         batch=_agreed("batch", stated.per_device_train_batch_size, batch),
-        # Whoever states a batch and no accumulation, as TRL does, means that batch to be the step.
-        accumulation=stated.gradient_accumulation_steps or (1 if stated.per_device_train_batch_size else None),
+        # Whoever states a batch and no accumulation, as TRL does, means that batch to be the step; but a step must hold
+        # all completions of a prompt.
+        accumulation=stated.gradient_accumulation_steps
+        or (1 if stated.per_device_train_batch_size and spec.method not in REWARDED_METHODS else None),
         checkpointing=checkpointing,
     )
     flavors, prices = _flavors(spec, flavor)
@@ -93,10 +94,11 @@ def pick_hardware(
         spec, run.dataset, tokens, length, on_gpu=any(flavor.gpu for flavor in flavors), settings=run.settings
     )
     limits = Limits(hours=max_hours if max_hours is not None else spec.max_hours, usd=spec.budget_usd)
-    search = Search(work=work, wish=wish, flavors=tuple(flavors), settings=run.settings)
+    rented = prices.flavors if prices else ()
+    search = Search(work=work, wish=wish, flavors=tuple(flavors), settings=run.settings, rented=rented)
     plans = search.plans()
     chosen = choose(plans, limits) or refuse(plans, search, limits)
-    return _choice(chosen, plans, work, limits, prices)
+    return _choice(chosen, plans, search, limits, prices)
 
 
 def _flavors(spec: Spec, wanted: str | None) -> tuple[list[Flavor], Catalog | None]:
@@ -148,73 +150,15 @@ def _possible(wish: Wish, flavors: Sequence[Flavor]) -> list[Flavor]:
 # --- the choice -------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """What the person set; None where they set nothing."""
-
-    hours: float | None
-    usd: float | None
-
-    def hold(self, plan: Plan) -> bool:
-        """Whether the plan, as it is expected, stays within them."""
-        return self.why_not(plan) == ""
-
-    def why_not(self, plan: Plan) -> str:
-        """Say which limit the plan breaks, or nothing."""
-        if self.hours is not None and plan.hours > self.hours:
-            return f"takes {_time(plan.hours)}"
-        if self.usd is not None and plan.cost_usd > self.usd:
-            return f"costs ${plan.cost_usd:.2f}"
-        return ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Search:
-    """All ways that are looked at."""
-
-    work: Work
-    wish: Wish
-    flavors: tuple[Flavor, ...]
-    settings: Settings
-
-    def plans(self) -> list[Plan]:
-        """Return the plans on every flavor."""
-        return [
-            plan
-            for flavor in self.flavors
-            for plan in candidates(self.work, self.wish, flavor, correction(flavor.device, self.settings).factor)
-        ]
-
-
-def choose(plans: Sequence[Plan], limits: Limits) -> Plan | None:
-    """Return the cheapest of what each flavor does best within the limits; of equally cheap ones the fastest."""
-    fitting = [plan for plan in plans if plan.fits and limits.hold(plan)]
-    best = [_best([plan for plan in fitting if plan.flavor is flavor]) for flavor in _unique(fitting)]
-    return min(best, key=lambda plan: (plan.cost_usd, plan.hours), default=None)
-
-
-def _unique(plans: Sequence[Plan]) -> list[Flavor]:
-    return list({plan.flavor.name: plan.flavor for plan in plans}.values())
-
-
-def _best(plans: Sequence[Plan]) -> Plan:
-    """Return the plan to take on one flavor: the first adapter that fits, and of its plans the fastest.
-
-    Where minutes are paid for, QLoRA counts as LoRA does, and no tenth is given away for memory that nobody needs.
-    """
-    paid = not plans[0].flavor.is_local
-    first = ("lora", "qlora") if paid and plans[0].adapter != "full" else (plans[0].adapter,)
-    same = [plan for plan in plans if plan.adapter in first]
-    fastest = min(plan.hours for plan in same)
-    slack = 1.0 if paid else ABOUT_AS_LONG
-    return min((p for p in same if p.hours <= slack * fastest), key=lambda p: p.memory.total)
-
-
-def _choice(chosen: Plan, plans: Sequence[Plan], work: Work, limits: Limits, prices: Catalog | None) -> HardwareChoice:
-    flavor = chosen.flavor
+def _choice(
+    chosen: Plan, plans: Sequence[Plan], search: Search, limits: Limits, prices: Catalog | None
+) -> HardwareChoice:
+    flavor, work = chosen.flavor, search.work
     # Other programs take their share of the cores, and nobody knows for how long.
     crowd = 1.0 if flavor.gpu else 1 + flavor.load / flavor.cores
-    hours = Range(low=LOW * chosen.hours, expected=chosen.hours, high=HIGH * crowd * chosen.hours)
+    known = flavor.gpu is None or correction(flavor.device, search.settings).trainings > 0
+    high = (HIGH if known else HIGH_UNSEEN) * crowd
+    hours = Range(low=LOW * chosen.hours, expected=chosen.hours, high=high * chosen.hours)
     margin = TIMEOUT_MARGIN if flavor.is_local else RENTED_TIMEOUT_MARGIN
     timeout_s = max(TIMEOUT_FLOOR_S, math.ceil(margin * hours.high * 3600 / TIMEOUT_STEP_S) * TIMEOUT_STEP_S)
     price = flavor.usd_per_hour
@@ -228,6 +172,7 @@ def _choice(chosen: Plan, plans: Sequence[Plan], work: Work, limits: Limits, pri
         checkpointing=chosen.checkpointing,
         gpus=flavor.gpus,
         sharded=chosen.sharded,
+        sharding=chosen.sharding,
         memory_gib=chosen.memory,
         hours=hours,
         cost_usd=Range(low=price * hours.low, expected=price * hours.expected, high=price * hours.high),
@@ -247,7 +192,7 @@ def _choice(chosen: Plan, plans: Sequence[Plan], work: Work, limits: Limits, pri
 
 def _table(plans: Sequence[Plan], limits: Limits) -> tuple[Candidate, ...]:
     """Return what was looked at, what fits first and the cheapest first; of several flavors each adapter's best."""
-    flavors = _unique(plans)
+    flavors = unique_flavors(plans)
     shown = list(plans)
     if len(flavors) > 1:
         groups = [
@@ -282,6 +227,9 @@ def _reason(plan: Plan, plans: Sequence[Plan], work: Work, limits: Limits) -> st
     steps = math.ceil(plan.epochs * work.rows / plan.step_rows)
     gpus = f" on {flavor.gpus} GPUs" if flavor.gpus > 1 else ""
     reasons = [f"batch {plan.batch} × {plan.accumulation}{gpus} makes {steps} optimizer steps of {plan.step_rows} rows"]
+    if flavor.gpus > 1:
+        how = "share the weights (FSDP2)" if plan.sharded else "have the whole model each (DDP)"
+        reasons.append(f"{flavor.gpus} processes, one a GPU, {how}")
     if plan.adapter == "lora":
         # Schulman et al. 2025, "LoRA Without Regret", https://thinkingmachines.ai/blog/lora
         reasons.append("LoRA learns small data as well as training all weights does, with far less memory")
@@ -308,72 +256,6 @@ def _beside(plan: Plan, plans: Sequence[Plan], limits: Limits) -> str:
     fastest = min((p for p in plans if p.fits and limits.hold(p)), key=lambda p: (p.hours, p.cost_usd))
     if fastest.flavor is plan.flavor:
         return "cheapest and fastest of what fits"
-    return f"the cheapest; the fastest is {fastest.flavor.name}, {_time(fastest.hours)} for ${fastest.cost_usd:.2f}"
-
-
-# --- refusals ---------------------------------------------------------------------------------------------------------
-
-
-def refuse(plans: Sequence[Plan], search: Search, limits: Limits) -> NoReturn:
-    """Raise with the numbers of what came closest, and with what would fit.
-
-    Raises:
-        ToolError: Always.
-    """
-    work = search.work
-    fitting = [plan for plan in plans if plan.fits]
-    if not fitting:
-        closest = min(plans, key=lambda plan: plan.memory.total / plan.usable_gib)
-        where = "this machine" if closest.flavor.is_local else closest.flavor.name
-        raise ToolError(
-            f"{closest.words} at {work.longest} tokens does not fit {where}: {shortage(closest)}.",
-            hint=_what_fits(search),
-        )
-    if limits.hours is not None and all(plan.hours > limits.hours for plan in fitting):
-        fastest = min(fitting, key=lambda plan: plan.hours)
-        raise ToolError(
-            f"{fastest.words} takes {_time(fastest.hours)} for {fastest.tokens:,} tokens, and the limit is "
-            f"{_time(limits.hours)}.",
-            hint=f"max_hours {math.ceil(100 * fastest.hours) / 100:g}, or fewer epochs",
-        )
-    in_time = [plan for plan in fitting if limits.hours is None or plan.hours <= limits.hours]
-    cheapest = min(in_time, key=lambda plan: plan.cost_usd)
-    raise ToolError(
-        f"the cheapest way, {cheapest.words} on {cheapest.flavor.name}, costs ${cheapest.cost_usd:.2f} for "
-        f"{cheapest.tokens:,} tokens, and the budget is ${limits.usd:.2f}.",
-        hint=f"a budget of ${math.ceil(100 * cheapest.cost_usd) / 100:.2f}, or fewer epochs",
+    return (
+        f"the cheapest; the fastest is {fastest.flavor.name}, {time_words(fastest.hours)} for ${fastest.cost_usd:.2f}"
     )
-
-
-def _time(hours: float) -> str:
-    return f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.0f} min"
-
-
-def shortage(plan: Plan) -> str:
-    """Say what is too small for the plan, with the largest items."""
-    if plan.memory.total <= plan.usable_gib:
-        return plan.shortage
-    items = plan.memory.model_dump(exclude={"total"})
-    largest = sorted(items, key=lambda name: items[name], reverse=True)[:2]
-    listed = ", ".join(f"{name} {items[name]:.1f}" for name in largest)
-    return f"{plan.memory.total:.1f} of {plan.usable_gib:.1f} GiB usable; {listed}"
-
-
-def _what_fits(search: Search) -> str:
-    """Name another setup that fits, else shorter rows, else a larger flavor, else the memory that it takes."""
-    no_limits = Limits(hours=None, usd=None)
-    others = replace(search, wish=Wish(precision=search.wish.precision)).plans()
-    if fitting := choose(others, no_limits):
-        return f"{fitting.words} takes {fitting.memory.total:.1f} GiB"
-    length = search.work.longest // 2
-    while length >= SHORTEST_ROWS:
-        shorter = replace(search, work=replace(search.work, max_length=length), wish=Wish())
-        if fitting := choose(shorter.plans(), no_limits):
-            return f"max_length {length} fits: {fitting.words} takes {fitting.memory.total:.1f} GiB"
-        length //= 2
-    if not search.flavors[0].is_local:
-        larger = replace(search, flavors=catalog().flavors)
-        if fitting := choose(larger.plans(), no_limits):
-            return f"{fitting.flavor.name} fits: {fitting.words} takes {fitting.memory.total:.1f} GiB"
-    least = min(plan.memory.total for plan in others)
-    return f"take a smaller model, or a machine with more than {least:.1f} GiB of free memory"

@@ -27,6 +27,8 @@ STEP = "train/global_step"
 _PAIR = re.compile(r"'([\w/]+)': '?(-?(?:\d[\d.]*(?:e[-+]?\d+)?|nan|inf))\b")
 
 _RESUMED = re.compile(r"goes on from step (\d+)")
+OF_METRICS = ("{'", "goes on from step ")
+"""How a line begins that says something of the training's metrics."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,10 +120,10 @@ def points_in(lines: Iterable[tuple[datetime | None, str]], *, logging_steps: in
     points: list[Point] = []
     step = 0
     for time, line in lines:
+        if not line.startswith(OF_METRICS):
+            continue
         if resumed := _RESUMED.match(line):
             step = int(resumed[1])
-        if not line.startswith("{'"):
-            continue
         values = {_trackio_name(name): _number(value) for name, value in _PAIR.findall(line)}
         if LOSS in values:
             step = (step // logging_steps + 1) * logging_steps if step else 1

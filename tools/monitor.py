@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 import statistics
 import time
 from collections.abc import Callable
@@ -16,7 +15,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from .backends import Backend, JobState, backend_of
-from .facts import TERMINAL_STAGES, Alert, Health, Job, JobReport, Stage
+from .facts import TERMINAL_STAGES, Alert, Failure, Health, Job, JobReport, Stage
+from .failures.recognise import JobEnd, recognise
+from .failures.table import BY_NAME
 from .gates import require
 from .ledger import enter
 from .metrics import LOSS, Point, merged, pace, read_metrics, write_metrics
@@ -159,12 +160,6 @@ RULES = (
     Rule(name="stalled", level="warn", health="stalled", test=partial(_has_stalled, factor=10.0, least_s=300.0)),
 )
 
-# What a failed script's own words say, on the line of its exception or in the backend's reason.
-OUT_OF_MEMORY = re.compile(
-    r"^\S*(MemoryError|OutOfMemoryError)\b|out of memory|can't allocate memory|Cannot allocate memory", re.IGNORECASE
-)
-
-
 # --- following --------------------------------------------------------------------------------------------------------
 
 
@@ -253,6 +248,9 @@ class Watch:
 
     def _report(self, state: JobState, findings: dict[Rule, str]) -> JobReport:
         stage, health, reason = self._verdict(state, findings)
+        failure = self._failure(state, stage, findings)
+        if failure is not None and health == "failed":
+            health = BY_NAME[failure.name].health
         losses = self._losses()
         tenth = max(1, len(losses) // 10)  # one batch says little: its loss goes up and down with its rows
         return JobReport(
@@ -268,6 +266,7 @@ class Watch:
             peak_memory_gib=state.peak_memory_gib,
             cost_usd=price_usd_per_hour(self.run) * state.seconds / 3600,
             exit_code=state.exit_code,
+            failure=failure,
             alerts=tuple(self.alerts),
             result=_read_result(self.run.folder) if stage == "completed" else {},
         )
@@ -289,14 +288,21 @@ class Watch:
             case "failed" if state.exit_code == OUT_OF_TIME:
                 return "timed_out", "timed_out", "it saved a checkpoint and stopped, as its time was almost over"
             case "failed":
-                health, reason = _why_it_failed(state, self.backend.log_tail(self.run, self.job, TAIL_LINES))
-                return "failed", health, reason
+                return "failed", "failed", _why_it_failed(state, self.backend.log_tail(self.run, self.job, TAIL_LINES))
             case _:
                 return state.stage, "healthy", state.reason or f"it has been {state.stage} for {state.seconds:.0f} s"
 
+    def _failure(self, state: JobState, stage: Stage, findings: dict[Rule, str]) -> Failure | None:
+        """Return why the job failed, where that is known: by the rule that ended it, its backend, or its log."""
+        if stage not in ("failed", "timed_out"):
+            return None
+        ended_by = next((text for rule, text in findings.items() if rule.level == "error"), None)
+        tail = self.backend.log_tail(self.run, self.job, TAIL_LINES)
+        return recognise(JobEnd(stage=stage, exit_code=state.exit_code, reason=ended_by or state.reason, tail=tail))
+
     def _tell(self, report: JobReport) -> None:
         self._told_at = time.monotonic()
-        total = _total_steps(self.run, self.points)
+        total = total_steps(self.run, self.points)
         losses = self._losses()
         steps_per_s = pace(self.points[-RECENT:])
         line = self.backend.log_tail(self.run, self.job, 1)
@@ -326,7 +332,7 @@ def price_usd_per_hour(run: Run) -> float:
     return run.hardware.cost_usd.expected / run.hardware.hours.expected
 
 
-def _total_steps(run: Run, points: list[Point]) -> int | None:
+def total_steps(run: Run, points: list[Point]) -> int | None:
     """Return how many steps the training has, by its parameters or by how far in its epochs a step is."""
     parameters = {p.name: p.value for p in run.script.parameters} if run.script else {}
     if (parameters.get("max_steps") or 0) > 0:
@@ -354,14 +360,12 @@ def _read_result(folder: Path) -> dict[str, Any]:
     return json.loads((folder / RESULT).read_text(encoding="utf-8"))
 
 
-def _why_it_failed(state: JobState, tail: list[str]) -> tuple[Health, str]:
-    """Read the cause out of the backend's reason and the end of the log."""
+def _why_it_failed(state: JobState, tail: list[str]) -> str:
+    """Say why in the script's own words, or else in the backend's."""
     raised = _raised(tail)
     if raised and (state.exit_code or 0) > 0:
-        reason = raised
-    else:
-        reason = state.reason + (f"; its last line: {tail[-1]}" if tail else "")
-    return ("out_of_memory" if OUT_OF_MEMORY.search(reason) else "failed"), reason
+        return raised
+    return state.reason + (f"; its last line: {tail[-1]}" if tail else "")
 
 
 def _raised(tail: list[str]) -> str | None:

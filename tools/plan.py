@@ -67,7 +67,6 @@ def refuse_unbuilt(spec: Spec) -> None:
         InputError: With what was asked for, and what can be had instead.
     """
     wanted = [
-        (spec.backend != "local", f"jobs on `{spec.backend}`", "--backend local trains on this machine"),
         *((t not in BUILT_TARGETS, f"`{t}`", f"targets: {', '.join(BUILT_TARGETS)}") for t in spec.targets),
     ]
     for unbuilt, what, instead in wanted:
@@ -202,6 +201,7 @@ def _targets(reading: Reading, stated: list[str], inferred: dict[str, str]) -> t
 
 
 def _resolve(spec: Spec, run: Run) -> Spec:
+    from .backends.hf_request import refuse_local_inputs
     from .data.reading.sources import resolve_dataset
     from .models import resolve_model
 
@@ -210,4 +210,7 @@ def _resolve(spec: Spec, run: Run) -> Spec:
     model = resolve_model(spec.model, run.settings, run.journal.tell)
     named = spec.overrides.teacher
     teacher = resolve_model(named, run.settings, run.journal.tell) if named else None
-    return spec.model_copy(update={"dataset_ref": dataset, "model_ref": model, "teacher_ref": teacher})
+    spec = spec.model_copy(update={"dataset_ref": dataset, "model_ref": model, "teacher_ref": teacher})
+    if spec.backend == "hf-jobs":
+        refuse_local_inputs(spec)
+    return spec

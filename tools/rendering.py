@@ -14,12 +14,12 @@ import sys
 import textwrap
 from collections.abc import Iterable
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from typing import Any
 
 from .errors import ToolError
 from .facts import Method
+from .versions import installed_version
 
 # The files of each method, each laid over the one before, and the beginning of its trainer's name in TRL.
 LAYERS: dict[Method, tuple[tuple[str, ...], str]] = {
@@ -211,14 +211,6 @@ def pins_of(script: str) -> tuple[str, ...]:
 def _with_pins(script: str, extra: Iterable[str]) -> str:
     """Pin the installed versions; what is not installed here keeps the template's, with which it was tested."""
     pins = dict(_PIN.findall(script)) | dict(pin.split("==") for pin in extra)
-    lines = (f'#     "{name}=={_installed(name) or pin}",\n' for name, pin in sorted(pins.items()))
+    lines = (f'#     "{name}=={installed_version(name) or pin}",\n' for name, pin in sorted(pins.items()))
     head, *_, last = _PIN.finditer(script)
     return script[: head.start()] + "".join(lines) + script[last.end() :]
-
-
-def _installed(package: str) -> str | None:
-    """Return the installed version, without a local part such as `+cpu` that no index serves."""
-    try:
-        return version(package.partition("[")[0]).partition("+")[0]
-    except PackageNotFoundError:
-        return None

@@ -148,6 +148,8 @@ def advice(run: Run) -> list[str]:
         lines = [f"Go on where it stands: `ftagent resume {run.id}`"]
         if run.report is not None and run.report.health not in ("done", "healthy"):
             lines.append(f"Read the end of the log: {_link(run, 'train.log')}")
+            if run.report.failure:
+                lines.insert(0, f"Decide: {run.report.failure.advice}.")
         return lines
     lines = []
     if run.evaluation is not None and run.evaluation.verdict != "better":

@@ -33,6 +33,7 @@ from .facts import (
     LlmCall,
     Note,
     PreflightReport,
+    Repair,
     Resumed,
     Script,
     Spec,
@@ -66,6 +67,7 @@ class Run(BaseModel):
     """What jobs before the present one have cost."""
     job: Job | None = None
     report: JobReport | None = None
+    repairs: tuple[Repair, ...] = ()
     evaluation: Evaluation | None = None
     files: tuple[GgufFile, ...] = ()
     export: Export | None = None
@@ -121,7 +123,7 @@ class Run(BaseModel):
         if self.stage in ("failed", "cancelled", "timed_out"):
             return self.stage.replace("_", " ")
         if self.stage is None:
-            return "planned"
+            return "running" if self.repairs else "planned"
         return "queued" if self.stage == "queued" else "running"
 
     @property
@@ -171,6 +173,8 @@ def fold(run: Run, event: Event) -> Run:
             change = {"job": fact}
         case JobReport():
             change = {"report": fact}
+        case Repair():
+            change = _repaired(run, fact)
         case Evaluation():
             change = {"evaluation": fact}
         case GgufFile():
@@ -194,14 +198,25 @@ def fold(run: Run, event: Event) -> Run:
 def _taken_up(run: Run, fact: Resumed) -> dict[str, Any]:
     """Forget what stands in the way of a new try; what was done stays done."""
     change: dict[str, Any] = {"ended": None}
-    if run.script is not None and fact.script_sha256 not in (None, run.script.sha256):
+    edited = run.script is not None and fact.script_sha256 not in (None, run.script.sha256)
+    if run.script is not None and edited:
         change |= {"script": run.script.model_copy(update={"sha256": fact.script_sha256})}
         change |= {"preflight": None, "approval": None}
     if run.preflight is not None and not run.preflight.ok:
         change["preflight"] = None
-    if run.report is not None and run.report.stage in TERMINAL_STAGES and run.report.health != "done":
+    failed = run.report is not None and run.report.stage in TERMINAL_STAGES and run.report.health != "done"
+    if failed and (edited or not fact.keeps_failure):
         change |= {"intent": None, "approval": None, **_without_job(run)}
     return change
+
+
+def _repaired(run: Run, fact: Repair) -> dict[str, Any]:
+    """Make room for the next job; what a repair changes must be proven and approved like the first."""
+    change: dict[str, Any] = {"repairs": (*run.repairs, fact)}
+    if fact.rung is None:
+        return change
+    change |= {"hardware": fact.hardware or run.hardware, "preflight": None, "approval": None, "intent": None}
+    return change | ({"script": None} if fact.rewrites else {}) | _without_job(run)
 
 
 def _without_job(run: Run) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
+from .backends.hf_results import repository_for
 from .data.shaping.emitted import source_of
 from .data.shaping.shapes import SELECT_COLUMNS
 from .errors import ToolError
@@ -40,7 +41,9 @@ def write_script(run: Run, *, overrides: dict[str, Any] | None = None) -> Script
     """
     require("write_script", run)
     assert run.spec is not None and run.dataset is not None and run.hardware is not None
-    parameters = choose_parameters(run.spec, run.dataset, run.hardware, overrides or {})
+    planned = {name: value for repair in run.repairs for name, value in repair.planned.items()}
+    repaired = {name: value for repair in run.repairs for name, value in repair.overrides.items()}
+    parameters = choose_parameters(run.spec, run.dataset, run.hardware, planned | (overrides or {}), repaired)
     constants = {p.name.upper(): p.value for p in parameters} | _what_it_is(run, run.spec, run.dataset, parameters)
     extra = (BITSANDBYTES,) if constants["ADAPTER"] == "qlora" else ()
     functions = emitted_functions(run.dataset)
@@ -97,6 +100,7 @@ def promised_constants(run: Run) -> dict[str, Any]:
 
     Raises:
         ToolError: The plan's model or dataset is not resolved.
+        UserError: The job goes to the Hub, and there is no token to say whose it is.
     """
     spec, dataset = run.spec, run.dataset
     if spec is None or dataset is None or spec.model_ref is None or spec.dataset_ref is None:
@@ -109,6 +113,7 @@ def promised_constants(run: Run) -> dict[str, Any]:
         "SPLIT": dataset.split,
         "PROJECT": experiment_name(spec),
         "RUN": run.id,
+        "HUB_MODEL_ID": repository_for(run),
     }
 
 

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from .architecture import Architecture
-from .facts import Adapter, Method, Precision
+from .facts import Adapter, Method, Precision, Sharding
 
 Attention = Literal["sdpa", "eager"]
 Logits = Literal["tiled", "full"]
-Sharding = Literal["ddp", "fsdp2", "zero3"]
 
 BYTES: dict[Precision, int] = {"fp32": 4, "fp16": 2, "bf16": 2}
 # One row of the dataset makes two of the batch: a chosen and a rejected answer.

@@ -8,7 +8,7 @@ autocast has nothing to copy.
 
 What is here of FSDP2 follows `fsdp2_prepare_model` (accelerate/utils/fsdp_utils.py) and torch's FSDPParamGroup, and is
 held against measurement; gradients are taken to be summed after each batch (accelerate's `sync_each_batch`), since
-otherwise each GPU keeps all of them until the step. ZeRO-3 is what DeepSpeed allows itself, and rather more than it takes.
+otherwise each GPU keeps all of them until the step. ZeRO-3 is what DeepSpeed allows itself, rather more than it takes.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ def _weights(shape: Architecture, setup: Setup, moment: Moment) -> int:
     """Return how many numbers are gathered.
 
     Each layer is a group. A tied embedding is one with the last norm and the head, and stays from its first use to its
-    last; otherwise the embedding is a group of its own, and the head stays from its use until its gradient is there. What
-    is fetched arrives in a buffer that it is copied from; backwards, the next group is on its way meanwhile. Under an
-    adapter TRL fetches the head by itself, without a buffer. A second model is one group as a whole (`prepare_fsdp` in
-    trl/models/utils.py); where the adapter is switched off instead, the embedding comes again.
+    last; otherwise the embedding is a group of its own, and the head stays from its use until its gradient is there.
+    What is fetched arrives in a buffer that it is copied from; backwards, the next group is on its way meanwhile. Under
+    an adapter TRL fetches the head by itself, without a buffer. A second model is one group as a whole (`prepare_fsdp`
+    in trl/models/utils.py); where the adapter is switched off instead, the embedding comes again.
     """
     table, layer = shape.vocabulary * shape.hidden, shape.layer_parameters
     kept = table if shape.tied else 0

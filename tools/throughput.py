@@ -10,7 +10,7 @@ from .architecture import Architecture
 from .facts import Adapter, Lengths, Method, Precision
 from .flavor import Flavor
 from .memory import trained_parameters
-from .setups import BYTES
+from .setups import BYTES, Setup
 
 # Training arithmetic of large batches as a share of float32 matrix products on all cores. Measured with SmolLM2-135M
 # under TRL 1.16 (torch 2.13, x86 with AVX-512, two threads): the share varies by 6 % over LoRA and full, with and
@@ -20,33 +20,33 @@ CPU_EFFICIENCY = 0.4
 CPU_BF16_NATIVE = 1.2
 CPU_BF16_EMULATED = 0.17
 # What a GPU takes for a token: its arithmetic at this share of the peak, and reading and writing what lies between the
-# matrix products; but never less than starting a layer's kernels, forwards and backwards, once a batch. Fitted to LoRA
-# on an A100 in the table of https://github.com/QwenLM/Qwen (1.8B and 7B, 256 to 2,048 tokens, batch 1): within 12 %.
+# matrix products; but never less than starting the kernels around each adapted matrix, once a pass: forwards, forwards
+# again with checkpointing, and backwards, which counts twice. Fitted to LoRA on an A100 in the table of
+# https://github.com/QwenLM/Qwen (1.8B and 7B, 256 to 2,048 tokens, batch 1): within 20 %; and the kernels to Qwen3-0.6B
+# and 1.7B on H100 and H200, which both train 21,000 tokens/s at batch 2 × 2,048: small models do not get faster on
+# larger GPUs (Unsloth BF16 in https://github.com/invergent-ai/surogate/blob/main/docs/docs/reference/benchmarks.md).
 GPU_EFFICIENCY = 0.45
 GPU_TRAFFIC_BYTES = 650
 """Of each layer's width, a token."""
-LAUNCH_LAYER_S = 0.005
+LAUNCH_MATRIX_S = 0.00024
 GPU_FP32_SHARE = 0.125
 # QLoRA against LoRA on the same GPU: 39 % more time for 33 % less memory (Raschka 2023, "Practical Tips for Finetuning
 # LLMs Using LoRA", measured on an A100).
 QLORA_SHARE = 1 / 1.39
-# What is left of each GPU's speed when FSDP gathers weights beside it: an assumption until a run was measured, which
-# the ledger corrects.
-SHARDED_SHARE = 0.75
+# What is left of each GPU's speed where several train together: LoRA of Llama-3.1-8B over PCIe went 3.86 times as fast
+# on four (https://www.exxactcorp.com/blog/benchmark/lora-fine-tuning-benchmark-on-nvidia-gpus).
+TOGETHER_SHARE = 0.965
+# Of what its data sheet says a link carries, what collectives reach (busbw of nccl-tests: 230 of 300 GB/s on A100s).
+LINK_SHARE = 0.7
 
 # Tokens of a batch at which half of that is reached: on a CPU threads wait for each other in small operations (measured
 # over batches 2 to 8: 116, 139 and 162 tokens per CPU second).
 CPU_HALF_BUSY_TOKENS = 110
 
-# Forward passes without gradients beside the trained one (trl 1.16): DPO asks its reference model; KTO asks both models
-# for mismatched pairs as well, from which it estimates the KL term (`kto_trainer.py`, `_compute_kl_logps`);
-# distillation asks the teacher, taken to be as large as the student.
-FORWARD_PASSES: dict[Method, int] = {"dpo": 1, "kto": 3, "distillation": 1}
-
-# One decoding step of transformers reads all weights once, at this share of the memory's bandwidth, and starts some
-# fifty small kernels a layer (an assumption until a run has been measured; the ledger corrects it).
-DECODING_BANDWIDTH_SHARE = 0.6
-DECODING_LAYER_S = 0.0006
+# Forward passes of the model itself without gradients, beside the trained one (trl 1.16): DPO compares with the model
+# as it was; KTO asks both for mismatched pairs as well, from which it estimates the KL term (`_compute_kl_logps`); RLOO
+# asks both when completions were generated; GRPO neither, as its beta is 0 and each completion is used once.
+FORWARD_PASSES: dict[Method, int] = {"dpo": 1, "kto": 3, "rloo": 2}
 
 # transformers' LengthGroupedSampler sorts rows within groups of this many batches (trainer_pt_utils.py).
 SORTED_BATCHES = 50
@@ -61,13 +61,14 @@ def training_flops(
     length: float,
     trained_share: float,
     method: Method = "sft",
+    teacher: Architecture | None = None,
 ) -> float:
     """Return the floating-point operations that training takes per token.
 
     With N parameters that a token meets outside of the embedding: 2N forward, 2N for the gradients of activations, 2N
     for those of weights (Kaplan et al. 2020, arXiv 2001.08361, section 2.1), of which LoRA needs only its own (Hu et
     al. 2021, arXiv 2106.09685); 2N more where checkpointing runs the forward pass again. TRL's chunked loss computes
-    the logits twice, of tokens that carry loss. Methods with a reference model run further forward passes.
+    the logits twice, of tokens that carry loss. Some methods ask models without training them: see `asked_flops`.
     """
     trained = trained_parameters(shape, adapter, rank)
     if shape.experts:  # nearly all adapters of a mixture sit on experts
@@ -76,7 +77,7 @@ def training_flops(
     passes = 4 + (2 if checkpointing else 0)
     weights = 2 * body if adapter == "full" else (passes + 2) * trained
     head = (8 if adapter == "full" else 6) * shape.vocabulary * shape.hidden * trained_share
-    further = FORWARD_PASSES.get(method, 0) * forward_flops(shape, length=length, trained_share=trained_share)
+    further = asked_flops(shape, method, teacher, length=length, trained_share=trained_share)
     return passes * body + weights + (passes + 2) / 2 * _attention_flops(shape, length) + head + further
 
 
@@ -86,20 +87,13 @@ def forward_flops(shape: Architecture, *, length: float, trained_share: float) -
     return 2 * (shape.active_parameters - shape.embedding) + _attention_flops(shape, length) + head
 
 
-def decoding_seconds(shape: Architecture, flavor: Flavor, *, precision: Precision, sequences: int) -> float:
-    """Return the seconds in which each of these sequences gets one more token, without vLLM.
-
-    Args:
-        shape: The model.
-        flavor: The machine; each of its GPUs decodes its own sequences.
-        precision: What the weights are held in.
-        sequences: How many are decoded together on one GPU, or on the CPU.
-    """
-    if flavor.gpu is None:
-        rate = achieved_flops(flavor, adapter="lora", precision=precision, batch_tokens=sequences)
-        return sequences * forward_flops(shape, length=0, trained_share=1.0) / rate
-    reading = shape.parameters * BYTES[precision] / (flavor.gpu.bandwidth_gb_s * 1e9 * DECODING_BANDWIDTH_SHARE)
-    return reading + shape.layers * DECODING_LAYER_S
+def asked_flops(
+    shape: Architecture, method: Method, teacher: Architecture | None, *, length: float, trained_share: float
+) -> float:
+    """Return the operations per token of forward passes without gradients; a distillation asks its teacher once."""
+    if method == "distillation":
+        return forward_flops(teacher or shape, length=length, trained_share=trained_share)
+    return FORWARD_PASSES.get(method, 0) * forward_flops(shape, length=length, trained_share=trained_share)
 
 
 def _attention_flops(shape: Architecture, length: float) -> float:
@@ -120,7 +114,7 @@ def achieved_flops(flavor: Flavor, *, adapter: Adapter, precision: Precision, ba
         emulated = precision == "bf16" and not flavor.gpu.has_bf16  # computed in fp32
         share = GPU_FP32_SHARE if precision == "fp32" or emulated else 1.0
         share *= QLORA_SHARE if adapter == "qlora" else 1.0
-        together = flavor.gpus * (SHARDED_SHARE if flavor.gpus > 1 else 1.0)
+        together = flavor.gpus * (TOGETHER_SHARE if flavor.gpus > 1 else 1.0)
         return flavor.gpu.tflops * 1e12 * share * GPU_EFFICIENCY * together
     factor = 1.0
     if precision != "fp32":
@@ -130,7 +124,7 @@ def achieved_flops(flavor: Flavor, *, adapter: Adapter, precision: Precision, ba
 
 
 def seconds_per_token(
-    shape: Architecture, flavor: Flavor, *, flops: float, flops_per_s: float, batch_tokens: float, share: float = 1.0
+    shape: Architecture, flavor: Flavor, *, flops: float, flops_per_s: float, batch_tokens: float, passes: int
 ) -> float:
     """Return the seconds that each token takes on all GPUs, or all cores, together.
 
@@ -140,14 +134,30 @@ def seconds_per_token(
         flops: Floating-point operations a token.
         flops_per_s: What the machine achieves: see `achieved_flops`.
         batch_tokens: Tokens that one GPU computes at once.
-        share: Of a training step's memory traffic and kernels, those that are needed.
+        passes: Over all layers: 3 for training, forwards once and backwards twice; 4 with checkpointing; 1 to evaluate.
     """
     arithmetic = flops / flops_per_s
     if flavor.gpu is None:
         return arithmetic
-    traffic = share * shape.layers * shape.hidden * GPU_TRAFFIC_BYTES / (flavor.gpu.bandwidth_gb_s * 1e9)
-    launches = share * shape.layers * LAUNCH_LAYER_S / batch_tokens
+    traffic = min(1, passes / 3) * shape.layers * shape.hidden * GPU_TRAFFIC_BYTES / (flavor.gpu.bandwidth_gb_s * 1e9)
+    launches = passes * shape.layers * len(shape.linear) * LAUNCH_MATRIX_S / batch_tokens
     return max(arithmetic + traffic / flavor.gpus, launches / flavor.gpus)
+
+
+def exchange_seconds(shape: Architecture, flavor: Flavor, setup: Setup, *, accumulation: int) -> float:
+    """Return the seconds for which a batch keeps the link of each GPU busy; arithmetic goes on meanwhile.
+
+    FSDP and ZeRO-3 gather the weights forwards and backwards, and sum the gradients, each time all but a GPU's own
+    share (Zhao et al. 2023, arXiv 2304.11277). DDP sums the gradients once in `accumulation` batches, which takes two
+    such rounds.
+    """
+    if flavor.gpu is None or flavor.gpus < 2:
+        return 0.0
+    trained = trained_parameters(shape, setup.adapter, setup.rank)
+    moved = 2 * trained * setup.trained / accumulation
+    if setup.sharded:
+        moved = (2 * shape.parameters + trained) * BYTES[setup.precision]
+    return moved * (1 - 1 / flavor.gpus) / (flavor.gpu.link_gb_s * 1e9 * LINK_SHARE)
 
 
 def padding(lengths: Lengths, *, batch: int, rows: int) -> float:

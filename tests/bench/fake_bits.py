@@ -1,8 +1,8 @@
 """Hold a model of fake tensors in 4 bits, as transformers and bitsandbytes do it with real ones.
 
-bitsandbytes is no dependency of ftagent: `pip install "bitsandbytes>=0.50"` before QLoRA is measured. Its operators know
-what shapes they return, and its CPU build takes the same bytes as the one for GPUs. Only `Params4bit`, a subclass of
-tensors which fake ones cannot be, is replaced by a parameter that has the same attributes.
+bitsandbytes is no dependency of ftagent: `pip install "bitsandbytes>=0.50"` before QLoRA is measured. Its operators
+know what shapes they return, and its CPU build takes the same bytes as the one for GPUs. Only `Params4bit`, a subclass
+of tensors which fake ones cannot be, is replaced by a parameter that has the same attributes.
 """
 
 # pyright: reportMissingImports=false, reportPrivateImportUsage=false

@@ -45,12 +45,13 @@ def _plan_unseen() -> None:
 def spread(trainer: Any, gpus: DeviceMesh, *, pure: bool) -> None:
     """Keep this GPU's share of each weight, and gather the others' where they are needed.
 
-    A model to compare with is spread by TRL, as its trainers do it; a teacher is not. Unless everything is bfloat16 anyway, trained weights are held in float32 and gathered in bfloat16 (`mixed_precision:
-    bf16`, as trl/accelerate_configs/fsdp2.yaml has it).
+    A model to compare with is spread by TRL, as its trainers do it; a teacher is not. Unless everything is bfloat16
+    anyway, trained weights are held in float32 and gathered in bfloat16 (`mixed_precision: bf16`, as
+    trl/accelerate_configs/fsdp2.yaml has it).
     """
     plugin = FullyShardedDataParallelPlugin(
         fsdp_version=2,
-        auto_wrap_policy="TRANSFORMER_BASED_WRAP",
+        auto_wrap_policy="transformer_based_wrap",
         mixed_precision_policy=None if pure else "bf16",
         reshard_after_forward=True,
         cpu_ram_efficient_loading=False,

@@ -3,12 +3,14 @@
     python tests/bench/memory.py                    the table, from tests/tools/memory_truth.json
     python tests/bench/memory.py --measure [WORD]   measure anew what has WORD in its line; 10 to 60 s each
     python tests/bench/memory.py --missing          measure what was not measured yet
-    python tests/bench/memory.py --cuda [WORD]      the same trainings for real, on the GPU at hand, as far as they fit
+    python tests/bench/memory.py --cuda [WORD]      those of one GPU for real, on the GPU at hand, as far as they fit
 
 A line says model, method, adapter with its rank, precision (`pure`: all in bfloat16; `bf16`: autocast over float32
-weights, or over a frozen base in bfloat16), batch × tokens, and what else is not the default. What was measured is
-written at once, so that a measurement can be interrupted, and gone on with by --missing. 80 layers take as long as they
-take: nothing is extrapolated from fewer.
+weights, or over a frozen base in bfloat16), batch × tokens, and what else is not the default: on several GPUs, FSDP2;
+`rollouts` completions, of which `share` of the tokens is generated; a teacher. QLoRA needs bitsandbytes beside the
+packages of the project (`pip install "bitsandbytes>=0.50"`), and its CPU build is enough. What was measured is written
+at once, so that a measurement can be interrupted, and gone on with by --missing. 80 layers take as long as they take:
+nothing is extrapolated from fewer.
 """
 
 from __future__ import annotations
@@ -19,19 +21,20 @@ import statistics
 import sys
 from dataclasses import asdict
 from importlib.metadata import version
+from importlib.util import find_spec
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ftagent.tools.architecture import read_architecture
 from ftagent.tools.memory import training_memory
 from ftagent.tools.setups import Setup
+from ftagent.tools.shapes import read_architecture
 
 TESTS = Path(__file__).resolve().parent.parent
 TRUTH = TESTS / "tools" / "memory_truth.json"
 CONFIGS = TESTS / "configs"
 HOW = "two steps of TRL's trainer on fake tensors, peak of MemTracker in GiB: see tests/bench/memory.py"
-PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate")
+PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "bitsandbytes")
 GIB = 2**30
 
 LINES = """
@@ -112,10 +115,11 @@ Llama-3.1-70B dpo lora16 bf16 1x2048 padded checkpointing
 Qwen3-0.6B grpo full bf16 8x1024 padded checkpointing reference
 Qwen3-0.6B rloo full bf16 4x1024 padded
 Qwen3-8B rloo full bf16 4x1024 padded checkpointing accumulates
-Qwen3-0.6B grpo lora16 bf16 2x1024 checkpointing rollouts=64 share=0.125
-Qwen3-0.6B grpo full bf16 2x1024 checkpointing rollouts=64 share=0.125
-Llama-3.2-1B grpo lora16 bf16 2x2048 checkpointing rollouts=64 share=0.05
-gemma-3-1b grpo lora16 bf16 2x2048 checkpointing rollouts=64 share=0.05
+Qwen3-0.6B grpo lora16 bf16 2x128 checkpointing rollouts=512 share=0.5
+Qwen3-0.6B grpo full bf16 2x1024 padded checkpointing rollouts=64 share=0.01
+Qwen3-0.6B rloo lora16 bf16 2x4096 checkpointing rollouts=64 share=0.002
+Llama-3.2-1B grpo lora16 bf16 2x96 padded checkpointing rollouts=1024 share=0.5
+gemma-3-1b grpo lora16 bf16 2x2048 checkpointing rollouts=64 share=0.005
 Qwen3-0.6B distillation lora16 bf16 4x1024 padded teacher=Qwen3-1.7B
 Qwen3-0.6B distillation full bf16 4x1024 padded teacher=Qwen3-1.7B
 Qwen3-1.7B distillation lora16 bf16 8x1024 padded checkpointing share=0.25 teacher=Qwen3-8B
@@ -260,10 +264,10 @@ def _peak_gib(line: str, cuda: bool) -> dict[str, float]:
 
 def _keep(line: str, sizes: dict[str, float], truth: Path) -> None:
     """Write the truth anew with this line in it, in the order of `LINES`."""
-    found = json.loads(truth.read_text(encoding="utf-8"))["gib"] if truth.exists() else {}
-    found[line] = sizes
+    known = json.loads(truth.read_text(encoding="utf-8")) if truth.exists() else {"versions": {}, "gib": {}}
+    found = known["gib"] | {line: sizes}
     gib = {one: found[one] for one in LINES if one in found}
-    versions = {name: version(name) for name in PACKAGES}
+    versions = known["versions"] | {name: version(name) for name in PACKAGES if find_spec(name)}
     truth.write_text(json.dumps({"how": HOW, "versions": versions, "gib": gib}, indent=1) + "\n", encoding="utf-8")
 
 
@@ -276,7 +280,7 @@ def main() -> None:
     parser.add_argument("--truth", type=Path, default=TRUTH, help="where the measurements are kept")
     given = parser.parse_args()
     if given.cuda is not None:
-        print_table(measure([line for line in LINES if given.cuda in line], None))
+        print_table(measure([line for line in LINES if given.cuda in line and "gpus=" not in line], None))
         return
     if given.measure is not None or given.missing:
         known = {row.line for row in rows(given.truth)} if given.missing and given.truth.exists() else set()

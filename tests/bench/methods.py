@@ -20,6 +20,7 @@ from ftagent.tools.run import Run
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 MODEL = "SmolLM2-135M-Instruct"
+REWARDED = "with reward short.py:short, 8 generations, completions of 48 tokens, lr 1e-4, 30 steps"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,14 +41,12 @@ CASES = (
     Case(method="reward", sentence=f"train a reward model from {MODEL} on pairs.jsonl, 3 epochs", metric="accuracy"),
     Case(
         method="grpo",
-        sentence=f"GRPO {MODEL} on questions.jsonl with reward short.py:short, 8 generations, completions of 48 tokens, "
-        "lr 1e-4, 30 steps",
+        sentence=f"GRPO {MODEL} on questions.jsonl {REWARDED}",
         metric="reward",
     ),
     Case(
         method="rloo",
-        sentence=f"RLOO {MODEL} on questions.jsonl with reward short.py:short, 8 generations, completions of 48 tokens, "
-        "lr 1e-4, 30 steps",
+        sentence=f"RLOO {MODEL} on questions.jsonl {REWARDED}",
         metric="reward",
     ),
     Case(
@@ -93,7 +92,7 @@ def told(case: Case, home: Path) -> Iterator[str]:
     """Run one sentence, and yield a line for each number of its method."""
     evaluated = ", no evaluation" + ("" if case.method == "sft" else ", no export")
     run = FineTuneAgent(approve=True, workdir=home).run(case.sentence + evaluated).run
-    if run.report is None or run.report.health != "done" or run.export is None and case.method == "sft":
+    if run.report is None or run.report.health != "done":
         raise SystemExit(f"{case.method}: {run.report.reason if run.report else 'no job'}; see {run.folder}")
     if case.method == "sft" and run.export is not None:
         (home / "teacher").symlink_to(run.folder / run.export.merged)

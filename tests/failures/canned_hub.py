@@ -55,7 +55,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
         self.close_connection = "cut" in headers
 
-    do_GET = do_POST = do_PUT = do_HEAD = do_DELETE = _answer
+    do_GET = do_POST = do_PUT = do_HEAD = do_DELETE = _answer  # noqa: N815
 
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing: the client's words are what counts."""

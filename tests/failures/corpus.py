@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from ftagent.tools.facts import Stage
+from pydantic import TypeAdapter
+
+STAGE: TypeAdapter[Stage] = TypeAdapter(Stage)
 FOLDER = Path(__file__).parent / "corpus"
 NONE = "none"
 """What stands for a class where nothing must be recognised."""
@@ -18,7 +22,7 @@ class Log:
     source: str
     """Where the shape comes from: made here, or the thread or source file that has it."""
     failure: str
-    stage: str
+    stage: Stage
     exit_code: int | None
     reason: str
     lines: tuple[str, ...]
@@ -42,7 +46,7 @@ def read_log(path: Path) -> Log:
         name=path.stem,
         source=fields["source"],
         failure=fields["class"],
-        stage=fields["stage"],
+        stage=STAGE.validate_python(fields["stage"]),
         exit_code=int(fields["exit"]) if "exit" in fields else None,
         reason=fields.get("reason", ""),
         lines=tuple(body.splitlines()),

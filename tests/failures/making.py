@@ -23,6 +23,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from ftagent.tools.facts import Stage
+
 from tests.failures.canned_hub import CannedHub
 from tests.failures.corpus import FOLDER, Log, write_log
 from tests.tools.scripted import write_chats, write_tiny_model
@@ -57,7 +59,7 @@ class Case:
     small_disk: bool = False
     kill: int | None = None
     """Signal that the script gets once it has printed a line."""
-    stage: str = "failed"
+    stage: Stage = "failed"
 
 
 def make(case: Case) -> None:

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ftagent.tools.architecture import read_architecture
 from ftagent.tools.candidates import Plan, Wish, candidates
 from ftagent.tools.catalog import packaged_catalog
 from ftagent.tools.facts import Lengths, Method
 from ftagent.tools.flavor import Flavor
 from ftagent.tools.gpus import gpu_model
+from ftagent.tools.shapes import read_architecture
 from ftagent.tools.work import Work
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -110,6 +110,44 @@ def test_other_methods_take_longer_than_sft_of_the_same_tokens(method: Method) -
 def test_every_generated_token_takes_time() -> None:
     few, many = (best("l4x1", work(method="grpo", generated_tokens=tokens)).hours for tokens in (10**6, 10**7))
     assert many > 2 * few
+
+
+def test_prompts_that_are_read_and_a_model_that_is_asked_take_time() -> None:
+    generated: dict[str, Any] = {"generated_tokens": 2_560_000}
+    grpo, rloo = (best("l4x1", work(method=method, **generated)).hours for method in ("grpo", "rloo"))
+    assert rloo > grpo  # TRL's RLOO asks the model and what it was, once each
+    few, many = (
+        plans("h200", work(method="grpo", rows=2500, length=length, generated_tokens=10**6), batch=1, adapter="lora")[0]
+        for length in (1024, 4096)
+    )
+    assert many.hours > few.hours
+
+
+def test_a_larger_teacher_takes_longer_and_more_room() -> None:
+    generated: dict[str, Any] = {"method": "distillation", "generated_tokens": 2_560_000}
+    own, other = (
+        best("h200", work(teacher=teacher, **generated), adapter="lora") for teacher in (None, SHAPES["Qwen3-8B"])
+    )
+    assert other.hours > own.hours
+    assert other.memory.reference > 10 * own.memory.reference
+
+
+def test_distilling_into_all_weights_multiplies_in_float32() -> None:
+    # TRL's distillation goes around accelerate's autocast
+    generated: dict[str, Any] = {"method": "distillation", "generated_tokens": 2_560_000}
+    (full,), (sft,) = (
+        plans("h200", task, adapter="full", batch=4, checkpointing=True) for task in (work(**generated), work())
+    )
+    assert full.tokens_per_s < sft.tokens_per_s / 2
+
+
+def test_cards_without_nvlink_share_weights_slowly() -> None:
+    pcie = FLAVORS["l40sx4"]
+    assert pcie.gpu is not None
+    nvlink = replace(pcie, gpu=replace(pcie.gpu, link_gb_s=450.0))
+    slow, fast = (plans(flavor, work("Qwen3-8B"), adapter="full", batch=1)[0] for flavor in (pcie, nvlink))
+    assert slow.sharded
+    assert fast.tokens_per_s > 2 * slow.tokens_per_s
 
 
 def test_completions_of_a_whole_step_are_generated_at_once() -> None:

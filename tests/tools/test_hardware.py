@@ -16,7 +16,7 @@ from ftagent.tools.machine import Gpu, Machine
 from ftagent.tools.run import Run, new_run
 from ftagent.tools.settings import Settings
 
-from .test_architecture import QWEN3
+from .test_shapes import QWEN3
 
 LAPTOP = Machine(
     system="Linux x86_64",
@@ -195,7 +195,7 @@ def test_rows_too_long_for_the_machine_are_refused_with_a_length_that_fits(
     long = report(lengths=Lengths(p50=8000, p95=8000, p99=8000, max=8000), max_length=8000, train_tokens=1_920_000)
     with pytest.raises(ToolError) as refused:
         pick_hardware(make(dataset=long))
-    assert refused.value.hint.startswith("max_length 2000 fits: lora")
+    assert refused.value.hint.startswith("max_length 1000 fits: lora")
 
 
 def test_a_model_too_large_for_the_machine_is_refused(make: Any) -> None:

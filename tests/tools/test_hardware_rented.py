@@ -8,11 +8,10 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from ftagent.tools import hardware
-from ftagent.tools.architecture import read_architecture
 from ftagent.tools.candidates import Wish, candidates
 from ftagent.tools.catalog import packaged_catalog
 from ftagent.tools.errors import ToolError
@@ -21,12 +20,13 @@ from ftagent.tools.hardware import Limits, choose, pick_hardware
 from ftagent.tools.ledger import enter
 from ftagent.tools.run import Run, new_run
 from ftagent.tools.settings import Settings
+from ftagent.tools.shapes import read_architecture
 from ftagent.tools.work import work_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from .test_architecture import write
 from .test_hardware import LAPTOP, on
+from .test_shapes import write
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 
@@ -145,9 +145,35 @@ def test_the_hint_prefers_the_same_flavor_with_another_adapter_or_shorter_rows(r
 def test_a_large_model_goes_over_several_gpus(rent: Any) -> None:
     choice = pick_hardware(rent("Llama-3.1-70B"), adapter="lora", **LARGE)
     assert choice.gpus > 1
-    assert choice.sharded
+    assert (choice.sharded, choice.sharding) == (True, "fsdp2")
     assert f"on {choice.gpus} GPUs makes" in choice.reason
+    assert f"{choice.gpus} processes, one a GPU, share the weights (FSDP2)" in choice.reason
     assert choice.batch * choice.accumulation * choice.gpus == 16
+
+
+def test_a_small_model_on_several_gpus_is_there_as_often(rent: Any) -> None:
+    choice = pick_hardware(rent(), flavor="l4x4", adapter="lora", **LARGE)
+    assert (choice.gpus, choice.sharded, choice.sharding) == (4, False, "ddp")
+    assert "4 processes, one a GPU, have the whole model each (DDP)" in choice.reason
+    assert pick_hardware(rent(), flavor="l4x1", **LARGE).sharding is None
+
+
+def test_a_mixture_of_experts_goes_where_all_of_them_fit(rent: Any) -> None:
+    choice = pick_hardware(rent("Qwen3-30B-A3B"), **LARGE)
+    assert choice.memory_gib.weights * (choice.gpus if choice.sharded else 1) > 55
+    assert choice.tokens_per_s > pick_hardware(rent("Llama-3.1-70B"), **LARGE).tokens_per_s
+
+
+def test_a_gpu_that_nothing_was_trained_on_yet_may_take_longer(rent: Any) -> None:
+    run = rent()
+    unseen = pick_hardware(run, flavor="l4x1", **LARGE)
+    measured = JobReport(
+        job_id="1", stage="completed", health="done", reason="", seconds=9000, tokens_per_s=unseen.tokens_per_s
+    )
+    enter(run.record(unseen), measured)
+    seen = pick_hardware(run, flavor="l4x1", **LARGE)
+    assert seen.hours.expected == pytest.approx(unseen.hours.expected)
+    assert seen.hours.high < 0.7 * unseen.hours.high
 
 
 def test_four_bits_win_where_they_are_cheaper_and_training_all_weights_is_never_chosen_unasked(rent: Any) -> None:
@@ -200,7 +226,7 @@ MODELS = sorted(folder.name for folder in CONFIGS.iterdir())
 @settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     model=st.sampled_from(MODELS),
-    method=st.sampled_from(["sft", "dpo", "kto", "grpo", "reward"]),
+    method=st.sampled_from(get_args(Method)),
     tokens=st.integers(1, 10**9),
     max_length=st.sampled_from([64, 1000, 4096, 32_768]),
     given_=st.fixed_dictionaries(

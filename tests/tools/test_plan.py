@@ -54,7 +54,6 @@ def test_an_argument_completes_a_name_and_never_replaces_it() -> None:
 @pytest.mark.parametrize(
     ("asked", "says"),
     [
-        ("on Hugging Face Jobs", "jobs on `hf-jobs` is not built yet"),
         ("and publish it", "`publish` is not built yet"),
         ("every night", "`schedule` is not built yet"),
         ("as a reward model, and evaluate on HumanEval", "a reward model answers nothing: humaneval"),
@@ -65,6 +64,11 @@ def test_what_is_not_built_is_refused_before_anything_is_looked_up(workdir: Path
     with pytest.raises(InputError, match=says):
         plan_run(new_run(load_settings()), f"fine-tune SmolLM2-135M-Instruct on rows.jsonl {asked}")
     assert list(workdir.iterdir()) == []
+
+
+def test_what_lies_on_this_machine_is_refused_for_a_job_on_the_hub(rows: Path, tiny_model: Path) -> None:
+    with pytest.raises(InputError, match=f"the model `{tiny_model}` lies on this machine"):
+        plan_run(new_run(load_settings({"backend": "hf-jobs"})), f"fine-tune {tiny_model} on {rows}")
 
 
 def test_a_distillation_without_a_teacher_asks_for_one() -> None:

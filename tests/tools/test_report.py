@@ -114,7 +114,7 @@ def test_a_score_whose_file_was_changed_or_removed_is_left_out(workdir: Path) ->
     changed = render([run])
     assert "The evaluation does not stand: `eval/heldout_items.jsonl` was changed since" in changed
     assert "| held-out loss | – |" in changed
-    assert "3 → 1" not in changed
+    assert "3 → 1 on" not in changed
     file.unlink()
     assert "from which its scores came, is not there" in render([run])
 

@@ -7,49 +7,28 @@ uploaded or cleaned up. https://huggingface.co/docs/huggingface_hub/guides/jobs
 
 from __future__ import annotations
 
-import base64
-import gzip
-import re
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from ..errors import FtagentError, ToolError, UserError
-from ..facts import TERMINAL_STAGES, Alert, HardwareChoice, Job, JobIntent, Stage
-from ..metrics import Point, points_in
+from ..errors import FtagentError, ToolError
+from ..facts import TERMINAL_STAGES, Alert, Job, JobIntent
+from ..metrics import OF_METRICS, Point, points_in
 from ..run import Run
 from . import JobState, logging_steps
 from .hf_client import NOT_DONE, PAUSES_S, explained, http_error, hub, is_transient, patiently, status_of, told_pause_s
 from .hf_logs import LogLine, LogMirror, read_lines, replay
+from .hf_request import labels_of, namespace_of, refuse_local_inputs, request_for, script_of
 from .hf_results import fetch_results, prepare_repository, repository_of
+from .hf_states import state_of
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi, JobInfo
 
-IMAGE = "ghcr.io/astral-sh/uv:0.10.12-python3.12-bookworm"
-PYTHON = "3.12"
-RUN_LABEL, ATTEMPT_LABEL = "ftagent-run", "ftagent-attempt"
-SCRIPT_VARIABLE = "TRAIN_PY"
-UNPACK = (
-    f'cd "$(mktemp -d)" && printf %s "${SCRIPT_VARIABLE}" | base64 -d | gunzip > train.py && unset {SCRIPT_VARIABLE}'
-)
-LONGEST_VARIABLE = 120_000
-"""Linux passes no variable of 128 KiB or more to a process (`MAX_ARG_STRLEN`)."""
 LOOKS, LOOK_PAUSE_S = 3, 2.0
 """How often, after an answer that was lost, the job is looked for before another one may be started."""
 CANCEL_S = 60.0
 """For a job to be gone after it was cancelled."""
-
-STAGES: dict[str, Stage] = {
-    "SCHEDULING": "queued",
-    "RUNNING": "running",
-    "COMPLETED": "completed",
-    "ERROR": "failed",
-    "CANCELED": "cancelled",
-    "DELETED": "cancelled",
-}
-_EXIT_CODE = re.compile(r"exit code:? *(\d+)", re.IGNORECASE)
-_TIMEOUT = re.compile(r"time(d )?out", re.IGNORECASE)
 
 
 class HfJobsBackend:
@@ -68,9 +47,10 @@ class HfJobsBackend:
             UserError: The Hub refuses: no token, no credits, no permission, or what the job needs lies here only.
             ToolError: The job could not be started; whether it was, where nobody knows, is found out by calling again.
         """
-        _refuse_local_inputs(run)
-        script = _script(run)
-        request, api = _request(run, intent, script), hub()
+        assert run.spec is not None
+        refuse_local_inputs(run.spec)
+        script = script_of(run)
+        request, api = request_for(run, intent, script), hub()
         if job := self.find(run, intent):
             return job
         if repo_id := repository_of(script):
@@ -88,9 +68,11 @@ class HfJobsBackend:
         Raises:
             UserError: The Hub does not let this token look any more.
         """
+        if (last := self._last.get(job.id)) and last.stage in TERMINAL_STAGES:
+            return last
         api, (namespace, job_id) = hub(), _parted(job)
         try:
-            state = _state(api.inspect_job(job_id=job_id, namespace=namespace))
+            state = state_of(api.inspect_job(job_id=job_id, namespace=namespace))
         except http_error() as error:
             if status_of(error) == 404:
                 return self._vanished(run, job)
@@ -129,7 +111,7 @@ class HfJobsBackend:
         if not self._mirror(run, job).finish():
             text = f"the end of {job.log} may be missing: the Hub did not send the whole log"
             run.journal.tell("alert", **Alert(level="warn", rule="log", text=text).model_dump())
-        if state.stage == "completed" and (repo_id := repository_of(_script(run))):
+        if state.stage == "completed" and (repo_id := repository_of(script_of(run))):
             fetch_results(hub(), repo_id, run.folder, f"pushed-{job.attempt}")
 
     def log_tail(self, run: Run, job: Job, lines: int) -> list[str]:
@@ -139,7 +121,8 @@ class HfJobsBackend:
 
     def metrics(self, run: Run, job: Job) -> list[Point]:
         """Return what this attempt's log says of the training; the log is mirrored here from the first call on."""
-        return points_in(((line.time, line.text) for line in self._lines(run, job)), logging_steps=logging_steps(run))
+        lines = (line for line in self._lines(run, job) if line.text.startswith(OF_METRICS))
+        return points_in(((line.time, line.text) for line in lines), logging_steps=logging_steps(run))
 
     def _lines(self, run: Run, job: Job) -> list[LogLine]:
         last = self._last.get(job.id)
@@ -155,7 +138,10 @@ class HfJobsBackend:
         return self._mirrors[job.id]
 
     def _vanished(self, run: Run, job: Job) -> JobState:
-        """Return the state of a job that the Hub does not know: it ended, and nobody can say how."""
+        """Return the state of a job whose page is not there: it still counts while the list of jobs has it."""
+        for info in _list(hub(), _parted(job)[0], labels_of(job)):
+            if info.id == _parted(job)[1]:
+                return state_of(info)
         known = self._last.get(job.id) or _as_reported(run, job)
         reason = "the Hub does not know this job any more: it was deleted, or lost"
         return JobState(stage="failed", started_at=known.started_at, seconds=known.seconds, reason=reason)
@@ -164,81 +150,11 @@ class HfJobsBackend:
         """Return the last known state: a job on the Hub does not end because we cannot see it."""
         known = self._last.get(job.id) or _as_reported(run, job)
         what = status_of(error) or type(error).__name__
-        since = f"the Hub does not answer ({what}); the job goes on, and was {known.stage} when it was last seen"
-        stage: Stage = known.stage if known.stage not in TERMINAL_STAGES else "running"
-        return JobState(stage=stage, started_at=known.started_at, seconds=known.seconds, reason=since)
+        reason = f"the Hub does not answer ({what}); the job goes on, and was {known.stage} when it was last seen"
+        return JobState(stage=known.stage, started_at=known.started_at, seconds=known.seconds, reason=reason)
 
 
 # --- starting ---------------------------------------------------------------------------------------------------------
-
-
-def namespace_of(run: Run) -> str:
-    """Return who owns the run's jobs: whoever owns the repository that its script pushes to, else as the settings say.
-
-    Raises:
-        UserError: The Hub does not say who we are.
-    """
-    if run.script is not None and (repo_id := repository_of(_script(run))):
-        return repo_id.split("/")[0]
-    if run.settings.namespace:
-        return run.settings.namespace
-    api = hub()
-    return patiently(lambda: api.whoami(cache=True)["name"], "tell who you are")
-
-
-def _script(run: Run) -> str:
-    assert run.script is not None
-    return (run.folder / run.script.path).read_text(encoding="utf-8")
-
-
-def _refuse_local_inputs(run: Run) -> None:
-    """Refuse what the job could not read where it runs."""
-    spec = run.spec
-    assert spec is not None
-    for what, ref in (("model", spec.model_ref), ("dataset", spec.dataset_ref)):
-        if ref is not None and ref.source in ("file", "folder", "package"):
-            raise UserError(
-                f"the {what} `{ref.id}` lies on this machine, and a job on the Hub cannot read it.",
-                hint=f"push it to a (private) {what} repository and name that, or use --backend local",
-            )
-
-
-def _request(run: Run, intent: JobIntent, script: str) -> dict[str, Any]:
-    """Return the arguments of `run_job`; of secrets there is one, and it is nowhere else in them."""
-    from huggingface_hub import get_token
-
-    assert run.hardware is not None and run.spec is not None
-    packed = base64.b64encode(gzip.compress(script.encode(), mtime=0)).decode()
-    if len(packed) > LONGEST_VARIABLE:
-        raise ToolError(
-            f"the script has {len(packed)} bytes when packed; {LONGEST_VARIABLE} travel with a job.",
-            hint="a filter that leaves out fewer single rows makes it shorter",
-        )
-    return {
-        "image": IMAGE,
-        "command": ["bash", "-c", f"{UNPACK} && exec {launcher(run.hardware, run.script.pins if run.script else ())}"],
-        "env": {
-            SCRIPT_VARIABLE: packed,
-            "PYTHONUNBUFFERED": "1",
-            "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-            "HF_HUB_DISABLE_TELEMETRY": "1",
-        },
-        "secrets": {"HF_TOKEN": get_token()},
-        "flavor": run.hardware.flavor,
-        "timeout": intent.timeout_s,
-        "labels": {RUN_LABEL: intent.label, ATTEMPT_LABEL: str(intent.attempt)},
-        "name": f"{intent.label}-{intent.attempt}",
-        "namespace": namespace_of(run),
-    }
-
-
-def launcher(hardware: HardwareChoice, pins: tuple[str, ...]) -> str:
-    """Return the command that runs `train.py`; on several GPUs one process for each."""
-    if hardware.gpus < 2:
-        return f"uv run --python {PYTHON} train.py"
-    packages = " ".join(f"--with {pin}" for pin in pins)
-    launch = f"python -m accelerate.commands.launch --num_processes {hardware.gpus} --num_machines 1"
-    return f"uv run --no-project --python {PYTHON} {packages} {launch} train.py"
 
 
 def _post_once(api: HfApi, request: dict[str, Any], intent: JobIntent) -> JobInfo:
@@ -280,12 +196,13 @@ def _look_again(api: HfApi, namespace: str, intent: JobIntent) -> JobInfo | None
 
 def _labelled(api: HfApi, namespace: str, intent: JobIntent) -> JobInfo | None:
     """Return the oldest job with the label of this intent."""
-    labels = {RUN_LABEL: intent.label, ATTEMPT_LABEL: str(intent.attempt)}
-    found = patiently(
-        lambda: list(api.list_jobs(namespace=namespace, labels=labels)), f"list the jobs of `{namespace}`"
-    )
+    found = _list(api, namespace, labels_of(intent))
     oldest_first = sorted(found, key=lambda info: info.created_at or datetime.max.replace(tzinfo=UTC))
     return oldest_first[0] if oldest_first else None
+
+
+def _list(api: HfApi, namespace: str, labels: dict[str, str]) -> list[JobInfo]:
+    return patiently(lambda: list(api.list_jobs(namespace=namespace, labels=labels)), f"list the jobs of `{namespace}`")
 
 
 def _job(info: JobInfo, run: Run, intent: JobIntent) -> Job:
@@ -308,52 +225,9 @@ def _parted(job: Job) -> tuple[str, str]:
     return namespace, job_id
 
 
-# --- following --------------------------------------------------------------------------------------------------------
-
-
-def _state(info: JobInfo) -> JobState:
-    """Return the Hub's words as ours; a stage that is not known yet is none of the last ones."""
-    message = info.status.message or ""
-    stage = STAGES.get(str(info.status.stage), "running" if info.started_at else "queued")
-    exit_code = 0 if stage == "completed" else _exit_code(message)
-    if stage == "failed" and exit_code is None and _TIMEOUT.search(message):
-        stage = "timed_out"
-    return JobState(
-        stage=stage,
-        started_at=info.started_at,
-        seconds=_seconds(info),
-        exit_code=exit_code,
-        reason=_reason(stage, message),
-    )
-
-
-def _exit_code(message: str) -> int | None:
-    """Return the exit code that a status message names; a shell tells of a signal as 128 and its number."""
-    if not (found := _EXIT_CODE.search(message)):
-        return None
-    code = int(found[1])
-    return 128 - code if code > 128 else code
-
-
-def _seconds(info: JobInfo) -> float:
-    """Return how long the job has run, by the server's own count where it gives one."""
-    if info.durations is not None and info.durations.running_secs is not None:
-        return float(info.durations.running_secs)
-    if info.started_at is None:
-        return 0.0
-    return max(0.0, ((info.finished_at or datetime.now(UTC)) - info.started_at).total_seconds())
-
-
-def _reason(stage: Stage, message: str) -> str:
-    if stage in ("queued", "running", "completed"):
-        return ""
-    said = {"cancelled": "it was cancelled", "timed_out": "it ran longer than its limit"}.get(stage, "it failed")
-    if "OOMKilled" in message:  # Kubernetes' word, https://kubernetes.io/docs/tasks/configure-pod-container
-        said += ", the machine was out of memory"
-    return f"{said}: {message}" if message else said
-
-
 def _as_reported(run: Run, job: Job) -> JobState:
     """Return what the journal says of the job."""
     report = run.report if run.report is not None and run.report.job_id == job.id else None
-    return JobState(stage=report.stage, seconds=report.seconds) if report else JobState(stage="queued")
+    if report is None or report.stage in TERMINAL_STAGES:  # an end that was told is asked for anew: it has a reason
+        return JobState(stage="queued", seconds=report.seconds if report else 0.0)
+    return JobState(stage=report.stage, seconds=report.seconds)

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal, NamedTuple
 
 from ..errors import UserError
+from ..wording import without_secrets
 from .hf_client import http_error, is_transient
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def replay(api: HfApi, namespace: str, job_id: str, silence_s: float) -> Generat
             if line.startswith("data: {"):
                 event = _event(line.removeprefix("data: "))
                 if not event["data"].startswith(FIRST_LINE):
-                    yield LogLine(timestamp=event["timestamp"], text=event["data"].replace("\n", " "))
+                    yield LogLine(timestamp=event["timestamp"], text=without_secrets(event["data"]).replace("\n", " "))
 
 
 def _event(text: str) -> dict[str, str]:
@@ -193,10 +194,10 @@ class LogMirror:
             self._file = None
 
     def _keep_up(self) -> None:
-        pause = RECONNECT_S
+        pause = 0.0
         while not self._ended.wait(pause):
             reading = self._read_once(2.5 * KEEP_ALIVE_S, by_thread=True)
-            pause = RECONNECT_S if reading.added else min(2 * pause, KEEP_ALIVE_S)
+            pause = RECONNECT_S if reading.added else min(max(RECONNECT_S, 2 * pause), KEEP_ALIVE_S)
 
     def _read_once(self, silence_s: float, *, by_thread: bool) -> Reading:
         """Read the log from its beginning, and add what is new."""

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from ..files import write_whole
 from ..run import Run, experiment_name
 from ..trained import CHECKPOINT, HELDOUT
-from .hf_client import PAUSES_S, explained, http_error, is_transient, patiently
+from .hf_client import PAUSES_S, explained, http_error, hub, is_transient, patiently
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -33,10 +33,27 @@ LONGEST_NAME = 96
 """https://huggingface.co/docs/huggingface_hub, `validate_repo_id`."""
 
 
-def repository_for(run: Run, namespace: str) -> str:
-    """Return the repository that a run pushes to: one of its own, or a later run would go on from its checkpoint."""
+def owner_of(run: Run) -> str:
+    """Return the namespace that the settings name, else the user whose token it is.
+
+    Raises:
+        UserError: There is no token, or not a good one.
+    """
+    return run.settings.namespace or patiently(lambda: hub().whoami(cache=True)["name"], "tell whose token it is")
+
+
+def repository_for(run: Run) -> str | None:
+    """Return the repository that a run's script shall push to, None where it trains on this machine.
+
+    Each run has one of its own: a script goes on from the checkpoint that it finds there.
+
+    Raises:
+        UserError: There is no token, or not a good one.
+    """
     assert run.spec is not None
-    return f"{namespace}/{experiment_name(run.spec)[: LONGEST_NAME - len(run.id) - 1].rstrip('-.')}-{run.id}"
+    if run.spec.backend != "hf-jobs":
+        return None
+    return f"{owner_of(run)}/{experiment_name(run.spec)[: LONGEST_NAME - len(run.id) - 1].rstrip('-.')}-{run.id}"
 
 
 def repository_of(script: str) -> str | None:

@@ -69,7 +69,7 @@ class _Found:
 
 def recognise(end: JobEnd) -> Failure | None:
     """Return the class of a failure with the lines that show it, or None where the job did not fail or nobody knows."""
-    if end.stage not in ("failed", "timed_out"):
+    if end.stage not in ("failed", "timed_out") or (end.stage == "failed" and end.exit_code == 0):
         return None
     found = _in_reason(end) or _in_log(end) or _in_exit_code(end)
     if found is None:
@@ -107,7 +107,7 @@ def _in_log(end: JobEnd) -> _Found | None:
             found = _of_chain(chain)
             del raised[-len(chain) :]
         if found is None:
-            return weak  # the last error is one that nobody knows: an earlier one is not why it ended
+            return None  # an error that nobody knows: neither an earlier one nor what followed from it is why it ended
         if not found.entry.weak:
             return found
         weak = found
@@ -161,10 +161,11 @@ def _last_chain(raised: list[_Raised]) -> list[_Raised]:
 
 
 def _of_chain(chain: list[_Raised]) -> _Found | None:
-    """Return what the outermost known exception of a chain shows; a weak class only where the others are unknown."""
+    """Return what the outermost known exception of a chain shows; a wrapper only where what it wraps is unknown."""
     found = [_of_exception(one) for one in reversed(chain)]
     known = [one for one in found if one is not None]
-    return next((one for one in known if not one.entry.weak), known[0] if known else None)
+    telling = [one for one in known if not (one.entry.weak or one.entry.wraps)]
+    return next(iter(telling or known), None)
 
 
 def _of_exception(one: _Raised) -> _Found | None:

@@ -40,7 +40,9 @@ class FailureClass:
     exits: frozenset[int] = frozenset()
     """Exit codes that say it all."""
     weak: bool = False
-    """Whether it tends to follow from something else, which is looked for before it."""
+    """Whether it tends to follow from what another process died of, which is looked for before it."""
+    wraps: bool = False
+    """Whether it tends to wrap what happened, which is looked for inside its chain."""
     health: Health = "failed"
 
     def matches(self, where: Where, text: str) -> bool:
@@ -267,7 +269,7 @@ CLASSES: tuple[FailureClass, ...] = (
         advice="call validate_dataset again: it names the rows",
         raised=r"DatasetGenerationError|DatasetGenerationCastError|DataFilesNotFoundError|ArrowInvalid|JSONDecodeError"
         r"|CSV parse error|Error tokenizing data",
-        weak=True,
+        wraps=True,
     ),
     FailureClass(
         name="missing_column",
@@ -408,7 +410,6 @@ CLASSES: tuple[FailureClass, ...] = (
         advice="run once with CUDA_LAUNCH_BLOCKING=1: it names the kernel",
         raised=r"an illegal memory access was encountered|misaligned address",
         said=r"\s*what\(\):  CUDA error: an illegal memory access",
-        weak=True,
     ),
     FailureClass(
         name="no_gpu",
@@ -428,7 +429,7 @@ CLASSES: tuple[FailureClass, ...] = (
         words="the pinned packages cannot be installed together",
         advice="see which one the message names",
         ladder=("rewrite",),
-        said=r"\s*×? ?No solution found when resolving|ERROR: (Could not find a version|No matching distribution|Cannot install)"
+        said=r"(error: |\s*× )?No solution found when resolving|ERROR: (Could not find a version|No matching distribution|Cannot install)"
         r"|error: Requirements contain conflicting|\s*× Failed to (build|download)",
     ),
     FailureClass(

@@ -16,7 +16,7 @@ SENTENCE_END = re.compile(r"[.!](?=\s)")
 GROUPED = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 
 
-def text_of(completion):
+def completion_text(completion):
     """Return what a completion says, be it text or turns, whose content may be text, parts of text, or nothing."""
     if isinstance(completion, str):
         return completion

@@ -13,7 +13,7 @@ from ..data.shaping.shapes import Refusal, mostly, named
 from ..data.shaping.turns import ANSWERS
 from ..errors import InputError
 from ..wording import one_line
-from .answers import check_of, final_answer, text_of
+from .answers import check_of, completion_text, final_answer
 from .own import own_reward
 from .table import REWARDS, RewardChoice
 
@@ -64,17 +64,17 @@ def choose_rewards(
 
 
 def _tests(columns: Sequence[str], rows: Sequence[Row]) -> RewardChoice | None:
-    entry = {ENTRY_POINT: ENTRY_POINT} if ENTRY_POINT in columns else {}
+    entry = {"entry_point_column": ENTRY_POINT} if ENTRY_POINT in columns else {}
     for name in _present(TESTS, columns):
         there = [row for row in rows if row.get(name)]
         if mostly(partial(_is_tested, name), there):
             return RewardChoice(
-                name="code_passes_tests", reason=f"`{name}` holds tests", options={"column": name, **entry}
+                name="code_passes_tests", reason=f"`{name}` holds tests", options={"reference_column": name, **entry}
             )
     return None
 
 
-def _is_tested(name: str, row: Row) -> bool:
+def _is_tested(name: str, row: Any) -> bool:
     return check_of(row[name], row.get(ENTRY_POINT)) is not None
 
 
@@ -83,10 +83,12 @@ def _references(columns: Sequence[str], rows: Sequence[Row]) -> RewardChoice | N
         values = [row.get(name) for row in rows]
         if mostly(is_math, values):
             return RewardChoice(
-                name="math_equality", reason=f"`{name}` holds numbers or formulas", options={"column": name}
+                name="math_equality", reason=f"`{name}` holds numbers or formulas", options={"reference_column": name}
             )
         if mostly(is_short, values):
-            return RewardChoice(name="exact_answer", reason=f"`{name}` holds short answers", options={"column": name})
+            return RewardChoice(
+                name="exact_answer", reason=f"`{name}` holds short answers", options={"reference_column": name}
+            )
     return None
 
 
@@ -99,7 +101,11 @@ def _form(rows: Sequence[Row]) -> tuple[RewardChoice, ...]:
 
 def _prompt(row: Row) -> str:
     prompt = row.get("prompt") or ""
-    return prompt if isinstance(prompt, str) else "\n".join(text_of([{**turn, "role": "assistant"}]) for turn in prompt)
+    return (
+        prompt
+        if isinstance(prompt, str)
+        else "\n".join(completion_text([{**turn, "role": "assistant"}]) for turn in prompt)
+    )
 
 
 def is_math(value: object) -> bool:
@@ -141,10 +147,10 @@ def _stated(
             f"there is no reward `{one_line(name)}`.", hint=f"known: {', '.join(REWARDS)}, or FILE.py:FUNCTION"
         )
     if REWARDS[name].needs_column:
-        options["column"] = options.get("column") or _column_for(name, columns, rows)
-        if options["column"] not in columns:
+        options["reference_column"] = options.get("reference_column") or _column_for(name, columns, rows)
+        if options["reference_column"] not in columns:
             raise InputError(
-                f"the reward `{name}` compares with `{options['column']}`, which the data does not have.",
+                f"the reward `{name}` compares with `{options['reference_column']}`, which the data does not have.",
                 hint=f"its columns are {named(columns)}",
             )
     return RewardChoice(name=name, reason="as stated", options=options)
@@ -157,9 +163,9 @@ def _column_for(name: str, columns: Sequence[str], rows: Sequence[Row]) -> str:
     if fitting is None and not known:
         raise InputError(
             f"the reward `{name}` needs a column to compare with, and none is known.",
-            hint=f"state its `column`; there are {named(columns)}",
+            hint=f"state its `reference_column`; there are {named(columns)}",
         )
-    return fitting.options["column"] if fitting else known[0]
+    return fitting.options["reference_column"] if fitting else known[0]
 
 
 def _present(names: Sequence[str], columns: Sequence[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Rewards as facts of a run: chosen when its data is judged, and taken up again, by hash, when its script is written."""
+"""Rewards as facts of a run: chosen when its data is judged, taken up again, by hash, when its script is written."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ class Reward:
     function: RewardFunction
     meaning: str
     needs_column: bool = True
-    """Whether a column of the data holds what it compares with; its name is the option `column`."""
+    """Whether a column of the data holds what it compares with; its name is the option `reference_column`."""
     packages: tuple[str, ...] = ()
     """What a script must install for it."""
     needs_sandbox: bool = False

@@ -13,10 +13,10 @@ system calls. Whatever happens, nothing of an item outlives it. Four jails, the 
     weak          the same without Landlock, and only with `weak=True`; otherwise `SandboxUnavailable` is raised
 
 Not covered: holes in the kernel; memory beyond `processes` times `memory_mib`; CPU time beyond `processes` times
-`seconds`; what timing gives away. With `landlock`, besides: an item may live on if this process is killed outright.
-With `weak`, besides: every file that the item's user can read is read, folders that anybody may write to are written
-to, and disks filled while it runs; where this process is not root's, that user is its own, so that tokens, the memory
-of this process and the verdict itself are within reach.
+`seconds`; what timing gives away. With `landlock`, besides: an item can tell which files exist. With `weak`, besides:
+every file that the item's user can read is read, folders that anybody may write to are written to, and disks filled
+while it runs; where this process is not root's, that user is its own, so that tokens, the memory of this process and
+the verdict itself are within reach.
 
 A check sees what a function returns as plain values: numbers, text, lists, tuples, sets, dicts, Decimal and Fraction.
 Other objects can be called, read and walked over, but equal nothing; what a function does to its arguments is not seen.
@@ -181,14 +181,14 @@ def _listen(verdict: BinaryIO, output: BinaryIO, limits: Limits, deadline: float
     for file in (verdict, output):
         poller.register(file, select.POLLIN)
     is_over = False
-    while ready := poller.poll(0 if is_over else max(0, deadline - time.monotonic()) * 1000):
+    while (left_s := deadline - time.monotonic()) > 0 and (ready := poller.poll(0 if is_over else left_s * 1000)):
         for fd, _ in ready:
             chunk = os.read(fd, 1 << 16)
             (said if fd == verdict.fileno() else printed).extend(chunk)
             if not chunk:
                 poller.unregister(fd)
                 is_over |= fd == verdict.fileno()
-        if len(printed) > most:
+        if max(len(printed), len(said)) > most:
             return b"", bytes(printed[:most]), f"it printed more than {limits.output_kib} KiB"
     return bytes(said), bytes(printed), "" if is_over else f"it took longer than {limits.seconds:g} s"
 
@@ -237,11 +237,15 @@ class System(TypedDict):
 
 @cache
 def _system() -> System:
-    prefix = Path(_python()[0]).parents[1]
-    there = [folder for name in ("/usr", "/bin", "/lib", "/lib64") if (folder := Path(name)).exists()]
-    folders = [str(folder) for folder in there if not folder.is_symlink()]
-    folders += [str(prefix)] * (not any(prefix.is_relative_to(folder) for folder in folders))
-    return {"folders": folders, "links": {str(link): str(link.readlink()) for link in there if link.is_symlink()}}
+    executable = Path(_python()[0])
+    own = [executable.parent, *(executable.parents[1] / name for name in ("lib", "lib64"))]
+    there = [folder for folder in (*map(Path, ("/usr", "/bin", "/lib", "/lib64")), *own) if folder.exists()]
+    folders = [folder for folder in there if not folder.is_symlink()]
+    inner = {folder for folder in folders for other in folders if folder != other and folder.is_relative_to(other)}
+    return {
+        "folders": list(dict.fromkeys(str(folder) for folder in folders if folder not in inner)),
+        "links": {str(link): str(link.readlink()) for link in there if link.is_symlink() and link not in own},
+    }
 
 
 def _bwrap(limits: Limits) -> tuple[str, ...]:

@@ -30,14 +30,25 @@ NEW_USERS, NEW_MOUNTS = 0x10000000, 0x00020000
 BIND, RECURSIVE, PRIVATE, DETACH = 4096, 16384, 1 << 18, 2
 DIE_WITH_PARENT, NOT_DUMPABLE, SECCOMP, SUBREAPER, NO_NEW_PRIVILEGES = 1, 4, 22, 36, 38
 # System calls that are refused, from asm/unistd_64.h and asm-generic/unistd.h: sockets, other mounts and namespaces,
-# other processes' memory, and memory that no limit counts (shmget, memfd_create, io_uring).
+# other processes' memory, and memory that no limit counts or that stays (System V IPC, memfd_create, io_uring).
 REFUSED_EVERYWHERE = (425, 428, 429, 430, 432, 438, 442, 447)
 REFUSED = {
-    "x86_64": (0xC000003E, (29, 41, 101, 165, 248, 249, 250, 272, 298, 308, 310, 311, 319, 321, 323)),
-    "aarch64": (0xC00000B7, (40, 97, 117, 194, 198, 217, 218, 219, 241, 268, 270, 271, 279, 280, 282)),
+    "x86_64": (0xC000003E, (29, 41, 64, 68, 101, 165, 248, 249, 250, 272, 298, 308, 310, 311, 319, 321, 323)),
+    "aarch64": (0xC00000B7, (40, 97, 117, 186, 190, 194, 198, 217, 218, 219, 241, 268, 270, 271, 279, 280, 282)),
 }
-# Signals and limits for other processes, refused where they are not out of sight.
-REFUSED_IN_SIGHT = {"x86_64": (62, 129, 200, 234, 297, 302, 424), "aarch64": (129, 130, 131, 138, 240, 261, 424)}
+FCNTL, SET_OWNER = {"x86_64": 72, "aarch64": 25}, (8, 15)  # F_SETOWN and F_SETOWN_EX: signals by way of a file
+# Besides, where other processes and files are not out of sight: signals, limits, priorities and cores for others, and
+# owners, modes, times and attributes of files, which Landlock does not guard.
+REFUSED_IN_SIGHT = {
+    "x86_64": (
+        *(62, 129, 200, 234, 297, 302, 424, 141, 142, 144, 203, 251, 256, 279, 314),
+        *(90, 91, 92, 93, 94, 132, 188, 189, 190, 197, 198, 199, 235, 260, 261, 268, 280, 452, 463, 466),
+    ),
+    "aarch64": (
+        *(129, 130, 131, 138, 240, 261, 424, 30, 118, 119, 122, 140, 238, 239, 274),
+        *(5, 6, 7, 14, 15, 16, 52, 53, 54, 55, 88, 452, 463, 466),
+    ),
+}
 IN_SIGHT = ("landlock", "weak")  # jails without a process namespace
 FIRST_UID, UIDS = 50_000, 10_000  # no system gives these to people or services
 TEXTUAL = {"complex": "builtins", "Decimal": "decimal", "Fraction": "fractions"}
@@ -66,7 +77,7 @@ class Peer:
             if kind == "value":
                 return self.unpack(body[0])
             if kind == "raised":
-                raise exception_of(*body)
+                raise exception_of(body[0], body[1], operation)
             self.answer(*body)
 
     def serve(self):
@@ -169,11 +180,18 @@ class Remote:
         return self._peer.ask("repr", self)
 
 
-def exception_of(name, text):
-    """Return what the other end raised, if it is one of Python's own exceptions."""
+def exception_of(name, text, operation):
+    """Return what the other end raised, if it is one of Python's own exceptions.
+
+    Only the end of a walk may say StopIteration: from a function, it would end an `all(map(...))` of the check early.
+    """
     kind = getattr(builtins, name, None)
     try:
-        if isinstance(kind, type) and issubclass(kind, Exception):
+        if (
+            isinstance(kind, type)
+            and issubclass(kind, Exception)
+            and (kind is not StopIteration or operation == "next")
+        ):
             return kind(text)
     except TypeError:  # UnicodeDecodeError wants five arguments
         pass
@@ -366,6 +384,8 @@ def refuse_system_calls(jail):
     in_sight = REFUSED_IN_SIGHT[os.uname().machine] if jail in IN_SIGHT else ()
     for number in (*numbers, *REFUSED_EVERYWHERE, *in_sight):
         rules += [(0x15, 0, 1, number), (6, 0, 0, 0x00050001)]  # EPERM
+    rules += [(0x15, 0, 4, FCNTL[os.uname().machine]), (0x20, 0, 0, 24)]  # its second argument
+    rules += [(0x15, 1, 0, SET_OWNER[0]), (0x15, 0, 1, SET_OWNER[1]), (6, 0, 0, 0x00050001)]
     rules += [(6, 0, 0, 0x7FFF0000)]  # the rest is allowed
     program = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *rule) for rule in rules))
     filters = ctypes.create_string_buffer(struct.pack("HxxxxxxQ", len(rules), ctypes.addressof(program)))
@@ -424,25 +444,25 @@ def enter(jail, limits, system, fds):
     Raises:
         OSError: This machine refuses something that the jail is made of.
     """
-    uid, is_root = FIRST_UID + os.getpid() % UIDS, os.getuid() == 0
+    uid, beside = FIRST_UID + os.getpid() % UIDS, 3  # bwrap's process, the check's and the program's
     if jail != "bwrap":
-        kernel("prctl", SUBREAPER, 1, 0, 0, 0)
         if jail == "namespaces":
             new_namespaces()
+        kernel("prctl", DIE_WITH_PARENT, signal.SIGTERM, 0, 0, 0)  # a change of rights would undo it
+        kernel("prctl", SUBREAPER, 1, 0, 0, 0)
         if child := os.fork():
             for fd in fds:
                 os.close(fd)
             watch(child)
-        kernel("prctl", DIE_WITH_PARENT, signal.SIGKILL, 0, 0, 0)
     with open("/proc/self/oom_score_adj", "w") as file:
         file.write("1000")  # if memory runs out all the same, this goes first
-    beside = (
-        threads_of(os.getuid()) + 1 if jail in IN_SIGHT and not is_root else 3
-    )  # bwrap's, the check's, the program's
+    if jail in IN_SIGHT and os.getuid():
+        beside = threads_of(os.getuid()) + 1
     if jail == "namespaces":
         new_root(**system, size_mib=limits["file_mib"])
     set_limits(limits)
     give_up_rights(uid)
+    kernel("prctl", DIE_WITH_PARENT, signal.SIGKILL, 0, 0, 0)
     if jail == "landlock":
         restrict_files(**system)
     open(os.__file__).close()  # an interpreter in root's own folders imports nothing for a user without rights
@@ -463,6 +483,7 @@ def main():
         beside = enter(**request)
         (theirs, answers), (questions, mine) = os.pipe(), os.pipe()
         if is_guest := os.fork() == 0:
+            kernel("prctl", DIE_WITH_PARENT, signal.SIGKILL, 0, 0, 0)
             for fd in (verdict_fd, check_fd, theirs, mine):
                 os.close(fd)
         shut(request["jail"], beside, request["limits"])

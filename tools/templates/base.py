@@ -80,6 +80,7 @@ SEED = 42
 LOGGING_STEPS = 1
 EVAL_STEPS = 0.5
 EVAL_ROWS = 24
+SAVE_TOTAL_LIMIT = 2
 # <constants>
 TASK = "CAUSAL_LM"
 METRICS = []
@@ -245,13 +246,17 @@ def config(evaluates: bool) -> SFTConfig:
         fp16=PRECISION == "fp16" and on_gpu,
         activation_checkpointing=ACTIVATION_CHECKPOINTING,
         dataloader_pin_memory=on_gpu,
+        # GPUs that share the weights (FSDP) would otherwise each keep all gradients, whole, until the step
+        accelerator_config={
+            "gradient_accumulation_kwargs": {"sync_each_batch": os.environ.get("ACCELERATE_USE_FSDP") == "true"}
+        },
         # evaluation and checkpoints: a share of all steps, and always at the last one, which is kept: the best one
         # would be chosen by the very rows that judge the model afterwards
         eval_strategy="steps" if evaluates else "no",
         eval_steps=EVAL_STEPS,
         save_strategy="steps",
         save_steps=EVAL_STEPS,
-        save_total_limit=2,
+        save_total_limit=SAVE_TOTAL_LIMIT,
         # logs
         logging_steps=LOGGING_STEPS if max_steps == MAX_STEPS else 1,
         logging_first_step=True,

@@ -2,18 +2,27 @@ from __future__ import annotations
 
 import os
 import random
+import shlex
 import subprocess
 import sys
+import textwrap
 import time
+from collections.abc import Callable
 
 import pytest
+from accelerate.commands.launch import launch_command_parser
 from ftagent.tools.backends import JobState, backend_of
 from ftagent.tools.backends.hf_jobs import HfJobsBackend
+from ftagent.tools.backends.hf_logs import read_lines
+from ftagent.tools.backends.hf_request import start_command
+from ftagent.tools.backends.hf_states import state_of
 from ftagent.tools.errors import ToolError, UserError
 from ftagent.tools.facts import TERMINAL_STAGES, DatasetRef, Job, Parameter, Stage
 from ftagent.tools.jobs import cancel_job, submit_job
+from ftagent.tools.metrics import read_metrics
 from ftagent.tools.monitor import monitor_job
 from ftagent.tools.run import Run, open_run, refold
+from huggingface_hub import JobInfo
 
 from ...hub import LoopbackHub
 from ...hub.faults import Action, Before, Cut, Refuse, Slow, Status
@@ -140,6 +149,15 @@ def test_cancelling_ends_it_and_again_changes_nothing(hub: LoopbackHub, remote: 
     assert len(hub.asked("POST", f"/api/jobs/{run.job.id}/cancel")) == 1
 
 
+@pytest.mark.parametrize(("stage", "started", "ours"), [("UPDATING", False, "queued"), ("PAUSED", True, "running")])
+def test_a_stage_that_nobody_knows_yet_is_no_end(stage: str, started: bool, ours: Stage) -> None:
+    started_at = "2026-01-01T00:00:00.000Z" if started else None
+    info = JobInfo(
+        id="1", owner={"id": "1", "name": "a", "type": "user"}, status={"stage": stage}, startedAt=started_at
+    )
+    assert state_of(info).stage == ours
+
+
 def test_what_ended_before_it_was_cancelled_stays_as_it_ended(hub: LoopbackHub, remote: Remote) -> None:
     run = remote("raise SystemExit(7)")
     job = start(run)
@@ -207,20 +225,48 @@ from ftagent.tools.run import open_run
 submit_job(open_run(Path({str(run.folder)!r})))
 """
     run.journal.release()
-    process = subprocess.Popen([sys.executable, "-c", code], env={**_environ(), **hub.environment(hub.tokens.jobs)})
-    while not hub.jobs.all:
-        assert process.poll() is None
-        time.sleep(0.02)
-    process.kill()
-    process.wait()
+    killed_when(lambda: hub.jobs.all, code, hub)
     again = open_run(run.folder)
     assert again.job is None
     job = submit_job(again)
     assert [f"tester/{job_id}" for job_id in hub.jobs.all] == [job.id]
 
 
-def _environ() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+def killed_when(condition: Callable[[], object], code: str, hub: LoopbackHub) -> None:
+    """Run code as a process of its own, and kill it as soon as the condition holds."""
+    given = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+    process = subprocess.Popen([sys.executable, "-c", code], env={**given, **hub.environment(hub.tokens.jobs)})
+    while not condition():
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+
+
+def test_whoever_takes_over_after_a_kill_loses_and_repeats_no_line(hub: LoopbackHub, remote: Remote) -> None:
+    script = """
+        import time
+        for step in range(1, 61):
+            print({"loss": f"{3 / step:.3f}"}, flush=True)
+            time.sleep(0.1)
+    """
+    run = remote(script, parameters=EVERY_STEP)
+    run = refold(run.journal).record(submit_job(run))
+    run.journal.release()
+    code = f"""
+from pathlib import Path
+from ftagent.tools.metrics import read_metrics
+from ftagent.tools.monitor import monitor_job
+from ftagent.tools.run import open_run
+monitor_job(open_run(Path({str(run.folder)!r})))
+"""
+    log = run.folder / "train-1.log"
+    killed_when(lambda: log.exists() and len(read_lines(log)) > 5, code, hub)
+    assert 5 < len(read_lines(log)) < 60
+    report = monitor_job(open_run(run.folder))
+    assert report.step == 60
+    assert [line.text for line in read_lines(log)] == [f"{{'loss': '{3 / step:.3f}'}}" for step in range(1, 61)]
+    assert [point.step for point in read_metrics(run.folder / "metrics.jsonl")] == list(range(1, 61))
 
 
 # --- refusals ---------------------------------------------------------------------------------------------------------
@@ -286,8 +332,10 @@ def test_data_on_this_machine_is_refused_before_anything_is_asked(hub: LoopbackH
 def test_the_token_is_a_secret_and_nothing_that_is_written_has_it(
     hub: LoopbackHub, remote: Remote, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    run = followed(remote(PUSHES))
+    run = followed(remote("import os; print('careless', os.environ['HF_TOKEN'])\n" + textwrap.dedent(PUSHES)))
     token = hub.tokens.jobs
+    assert run.job is not None
+    assert HfJobsBackend().log_tail(run, run.job, 9)[0] == "careless [Hugging Face token]"
     (job,) = hub.jobs.all.values()
     assert job.spec["secrets"] == {"HF_TOKEN": token}
     assert token not in str({k: v for k, v in job.spec.items() if k != "secrets"})
@@ -301,6 +349,19 @@ def test_the_script_that_runs_is_byte_by_byte_the_one_that_was_proven(hub: Loopb
     wait(run, job)
     assert run.script is not None
     assert [line.text for line in hub.jobs.all[job.id.split("/")[1]].lines] == [run.script.sha256]
+
+
+@pytest.mark.parametrize("sharded", [True, False])
+def test_several_gpus_get_a_process_each_and_the_packages_that_the_header_names(remote: Remote, sharded: bool) -> None:
+    hardware = remote("").hardware
+    assert hardware is not None
+    hardware = hardware.model_copy(update={"gpus": 4, "sharded": sharded})
+    words = shlex.split(start_command(hardware, ("trl==1.16.0", "torch==2.13.0")))
+    assert words[:4] == ["uv", "run", "--no-project", "--python"]
+    assert words[5:9] == ["--with", "trl==1.16.0", "--with", "torch==2.13.0"]
+    launch = words[words.index("accelerate.commands.launch") + 1 :]
+    given = launch_command_parser().parse_args(launch)
+    assert (given.training_script, given.num_processes, given.use_fsdp) == ("train.py", 4, sharded)
 
 
 def test_a_script_that_cannot_travel_is_refused(hub: LoopbackHub, remote: Remote) -> None:
@@ -364,6 +425,13 @@ def test_a_job_that_vanished_is_a_failure_with_what_it_had_taken(hub: LoopbackHu
     report = monitor_job(run)
     assert (report.stage, report.health) == ("failed", "failed")
     assert "the Hub does not know this job any more" in report.reason
+
+
+def test_a_page_that_is_missing_for_once_does_not_make_a_job_lost(hub: LoopbackHub, remote: Remote) -> None:
+    run = remote(SLEEPS)
+    job = start(run)
+    hub.faults.on("GET", f"/api/jobs/{job.id}", Status(404))
+    assert HfJobsBackend().status(run, job).stage in ("queued", "running")
 
 
 def test_a_token_that_was_revoked_is_the_persons_to_mend_and_the_job_goes_on(hub: LoopbackHub, remote: Remote) -> None:

@@ -53,7 +53,7 @@ def chosen(rows: list[dict[str, Any]], stated: Any = None, folder: Path = Path()
 )
 def test_the_values_of_columns_decide(row: dict[str, Any], name: str, column: str) -> None:
     [choice] = chosen([row, row])
-    assert (choice.name, choice.options["column"]) == (name, column)
+    assert (choice.name, choice.options["reference_column"]) == (name, column)
     assert column in choice.reason
 
 
@@ -92,27 +92,27 @@ def test_humaneval_brings_its_entry_point() -> None:
         {"prompt": "def add(a, b):\n", "test": test, "entry_point": "add", "canonical_solution": "    return a + b"}
     ]
     [choice] = chosen(rows)
-    assert choice.options == {"column": "test", "entry_point": "entry_point"}
+    assert choice.options == {"reference_column": "test", "entry_point_column": "entry_point"}
     right = "def add(a, b):\n    return a + b"
     assert callables((choice,))["code_passes_tests"](completions=[right], test=[test], entry_point=["add"]) == [1]
 
 
 def test_what_is_stated_wins() -> None:
     rows = [{"prompt": "?", "answer": "42", "other": "x"}]
-    assert [c.name for c in chosen(rows, {"exact_answer": {}, "length_within": {"most": 9}})] == [
+    assert [c.name for c in chosen(rows, {"exact_answer": {}, "length_within": {"most_tokens": 9}})] == [
         "exact_answer",
         "length_within",
     ]
-    assert chosen(rows, {"exact_answer": {}})[0].options == {"column": "answer"}
-    assert chosen(rows, {"exact_answer": {"column": "other"}})[0].options == {"column": "other"}
+    assert chosen(rows, {"exact_answer": {}})[0].options == {"reference_column": "answer"}
+    assert chosen(rows, {"exact_answer": {"reference_column": "other"}})[0].options == {"reference_column": "other"}
 
 
 @pytest.mark.parametrize(
     ("stated", "message"),
     [
         ({"accuracy": {}}, "there is no reward `accuracy`.*known: exact_answer"),
-        ({"math_equality": {"column": "gold"}}, "compares with `gold`.*columns are `prompt`, `x`"),
-        ({"math_equality": {}}, "needs a column to compare with.*state its `column`"),
+        ({"math_equality": {"reference_column": "gold"}}, "compares with `gold`.*columns are `prompt`, `x`"),
+        ({"math_equality": {}}, "needs a column to compare with.*state its `reference_column`"),
         ({"missing.py:reward": {}}, "cannot be read"),
     ],
 )

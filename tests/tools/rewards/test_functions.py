@@ -170,7 +170,9 @@ def test_code_passes_tests(tests: Any, said: str, reward: float | None) -> None:
 def test_humaneval_checks_are_called_with_their_entry_point() -> None:
     test = "def check(candidate):\n    assert candidate(1, 2) == 3\n"
     said = [ADD, ADD.replace("+", "-")]
-    assert code_passes_tests(said, column="test", entry_point="entry", test=[test] * 2, entry=["add"] * 2) == [1, 0]
+    assert code_passes_tests(
+        said, reference_column="test", entry_point_column="entry", test=[test] * 2, entry=["add"] * 2
+    ) == [1, 0]
 
 
 def test_a_check_that_is_defined_and_never_called_judges_nothing() -> None:
@@ -201,12 +203,12 @@ def test_format_matches(said: str, reward: float) -> None:
 
 
 def test_format_takes_a_pattern() -> None:
-    assert format_matches(["a: 1", "b"], pattern=r"a: \d") == [1, 0]
+    assert format_matches(["a: 1", "b"], form_pattern=r"a: \d") == [1, 0]
 
 
 def test_length_falls_off_on_both_sides() -> None:
     ids = [[0] * n for n in (0, 5, 10, 20, 30, 100)]
-    assert length_within(["x"] * 6, completion_ids=ids, least=10, most=20) == [0, 0.5, 1, 1, 0.5, 0]
+    assert length_within(["x"] * 6, completion_ids=ids, least_tokens=10, most_tokens=20) == [0, 0.5, 1, 1, 0.5, 0]
 
 
 def test_turns_of_all_kinds_are_read() -> None:
@@ -224,4 +226,4 @@ def test_every_reward_takes_what_the_trainer_hands_over_besides() -> None:
     given = {"prompts": ["q"], "completion_ids": [[1]], "trainer_state": None, "log_extra": None, "log_metric": None}
     for reward in (exact_answer, code_passes_tests, format_matches, length_within):
         assert len(reward(completions=["x"], answer=["y"], tests=[ASSERTS], **given)) == 1
-    assert functions.exact_answer(completions=["x"], column="a column", **{"a column": ["x"]}, **given) == [1]
+    assert functions.exact_answer(completions=["x"], reference_column="a column", **{"a column": ["x"]}, **given) == [1]

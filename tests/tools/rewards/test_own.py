@@ -9,8 +9,8 @@ import pytest
 from ftagent.tools.errors import InputError
 from ftagent.tools.rewards.own import own_reward
 
-GOOD = '''
-"""Rewards of mine, with 'quotes', \\back\\slashes and 東京."""
+GOOD = r'''
+r"""Rewards of mine, with 'quotes', \back\slashes and 東京."""
 import json, os.path
 from numpy.linalg import norm
 WEIGHT = 2.0

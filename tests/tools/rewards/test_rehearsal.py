@@ -92,7 +92,7 @@ def broken(value: Any) -> Any:
         (broken(lambda c: ["good"] * len(c)), None, "raises ValueError"),
         (broken(lambda c: None), None, "raises TypeError"),
         (lambda completions: [0.0] * len(completions), None, "raises TypeError"),
-        (partial(exact_answer, column="gold"), "answer", "raises KeyError"),
+        (partial(exact_answer, reference_column="gold"), "answer", "raises KeyError"),
         (broken(lambda c: [float(text == "") for text in c]), "answer", "what is right gets 0.00, and what is wrong"),
     ],
 )
@@ -117,7 +117,7 @@ def test_rewards_are_equal_only_in_their_sum() -> None:
 
 def test_many_rewards_are_shown_in_ranges() -> None:
     samples = [(0, "word " * n) for n in range(100)]
-    [reward] = of(partial(length_within, least=100, most=200), samples=samples).rewards
+    [reward] = of(partial(length_within, least_tokens=100, most_tokens=200), samples=samples).rewards
     assert len(reward.histogram) == rehearsal.BINS
     assert sum(count for _, count in reward.histogram) == of(format_matches, samples=samples).completions
 

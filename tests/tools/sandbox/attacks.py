@@ -244,6 +244,11 @@ def answer(x):
             pass
 """,
     ),
+    Attack(
+        name="StopIteration in a check that maps",
+        program="def answer(x):\n    raise StopIteration",
+        check="assert all(map(lambda x: answer(x) == x + 2, range(40)))",
+    ),
     Attack(name="a list that holds itself", program="def answer(x):\n    x = []\n    x.append(x)\n    return x"),
     Attack(
         name="a list ten thousand deep",
@@ -359,6 +364,41 @@ def attack():
     return set(done) - {1, os.getppid()}  # pid 1 and the check are in sight inside of namespaces, and not beyond
 """.replace('*(int(name) for name in os.listdir("/proc") if name.isdigit())', "*range(2, 70_000)"),
         check="assert attack()",
+    ),
+    Attack(
+        name="signals by way of a pipe's owner",
+        program=done(
+            """
+import fcntl, os
+reads, writes = os.pipe()
+fcntl.fcntl(reads, fcntl.F_SETOWN, os.getppid())
+"""
+        ),
+        check="assert attack()",
+    ),
+    Attack(
+        name="modes, owners, times and attributes of files",
+        program="""
+import os
+def attack():
+    done = []
+    for change in (
+        lambda: os.chmod(".", 0o700),
+        lambda: os.chown(".", os.getuid(), -1),
+        lambda: os.utime("."),
+        lambda: os.setxattr(".", "user.x", b"x"),
+        lambda: os.sched_setaffinity(os.getpid(), {0}),
+        lambda: os.setpriority(os.PRIO_PROCESS, os.getpid(), 19),
+    ):
+        try:
+            change()
+            done.append(change)
+        except PermissionError:
+            pass
+    return done
+""",
+        check="assert attack()",
+        jails=("landlock", "weak"),
     ),
     Attack(name="a long number", program="def answer(x):\n    return 10 ** 10 ** 8"),
 ]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -88,6 +90,40 @@ def attack():
 """
     assert not run(program, jail=jail).passed
     assert not processes_with(mark)
+
+
+@pytest.mark.parametrize("jail", JAILS)
+def test_an_item_ends_with_a_trainer_that_is_killed(jail: str) -> None:
+    mark = f"98765.{uuid.uuid4().int}"
+    program = f"""
+import os, time
+def attack():
+    if os.fork() == 0:
+        os.setsid()
+        os.execv("/usr/bin/sleep", ["sleep", "{mark}"])
+    time.sleep(10**6)
+"""
+    command, folders = checked._python(), checked._system()
+    trainer = f"""
+from ftagent.tools.sandbox import checked
+checked._python, checked._system = (lambda: {command!r}), (lambda: {folders!r})
+checked._run({jail!r}, {program!r}, "attack()", checked.Limits(seconds=600))
+"""
+    process = subprocess.Popen([sys.executable, "-c", trainer])
+    try:
+        assert _soon(lambda: bool(processes_with(f"sleep {mark}")))
+    finally:
+        process.kill()
+        process.wait()
+    assert _soon(lambda: not processes_with(mark))
+
+
+def _soon(holds: Callable[[], bool]) -> bool:
+    """Whether something becomes true within 20 seconds."""
+    deadline = time.monotonic() + 20
+    while not holds() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return holds()
 
 
 def test_a_process_that_was_to_stay_really_ran() -> None:

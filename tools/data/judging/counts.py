@@ -13,6 +13,9 @@ from ..reading.formats import refuse_wide, shown
 from .leaves import Leaf, by_row, leaves
 from .repeats import Hashes
 
+FIRST_BYTES = 20 * 2**20
+"""A field of JSON rows that first appears behind so many bytes is unknown to `datasets`, which takes the fields and
+their types from the first 10 MiB of text (`JsonConfig.chunksize` in datasets 5.2) and stops at all others."""
 MAX_ROLES = 50
 OTHER_ROLES = "(other roles)"
 ROLE_KEYS = ("role", "from")
@@ -35,6 +38,11 @@ class Counts:
     roles: Counter[str] = field(default_factory=Counter)
     present: Counter[str] = field(default_factory=Counter)
     """Column to the rows of the batches that have it."""
+    kinds: dict[str, set[str]] = field(default_factory=dict)
+    """Of JSON: path to what stands there, in words; the items of lists are not looked at."""
+    late: dict[str, int] = field(default_factory=dict)
+    """Of JSON: path that first appears behind `FIRST_BYTES` to the number of the first row of its batch."""
+    bytes: int = 0
     schema: Any = None
 
     def add(self, batch: Any, file: str) -> None:
@@ -58,6 +66,7 @@ class Counts:
                     characters += by_row(leaf.lengths(), leaf.bounds)
                 if hashed:
                     hashes += leaf.hashes()
+        self.bytes += batch.nbytes
         self._measure(characters)
         self.hashes.add(hashes, self.rows)
         self.rows += batch.num_rows
@@ -73,6 +82,15 @@ class Counts:
     def all_nulls(self) -> Counter[str]:
         """Return the nulls of each path; a column that a file lacks is null in all of its rows."""
         return +(self.nulls + Counter({name: self.rows - rows for name, rows in self.present.items()}))
+
+    def mixed(self) -> dict[str, tuple[str, ...]]:
+        """Return the paths at which now this, now that stands, and what it is."""
+        below = {path.rpartition(".")[0] for path in self.kinds}
+        every = {
+            path: kinds | ({"objects"} if path in below and "lists" not in kinds else set())
+            for path, kinds in self.kinds.items()
+        }
+        return {path: tuple(sorted(kinds)) for path, kinds in every.items() if len(kinds) > 1}
 
     def _fit(self, schema: Any, file: str) -> None:
         """Refuse a batch whose columns have types that Arrow cannot unify with those of the batches before."""
@@ -98,6 +116,10 @@ class Counts:
         self.nulls[leaf.path] += leaf.values.null_count
         self.empties[leaf.path] += leaf.empties()
         refuse_wide(self.nulls)
+        if not (self.unify or leaf.is_item) and leaf.values.null_count < len(leaf.values):
+            if leaf.path not in self.kinds and self.bytes >= FIRST_BYTES:
+                self.late[leaf.path] = self.rows
+            self.kinds.setdefault(leaf.path, set()).add(leaf.kind)
         if leaf.is_text and leaf.is_turn and leaf.path.endswith(tuple(f".{key}" for key in ROLE_KEYS)):
             for item in leaf.values.drop_null().value_counts():
                 role = one_line(item["values"].as_py())

@@ -79,11 +79,28 @@ def _scan_problems(scanned: Scan) -> list[Problem]:
     detail += f" Turns by role: {roles}." if roles else ""
     detail += f" Empty or null: {named}." if named else ""
     problems = [Problem(kind="full scan", count=scanned.rows, detail=detail)]
+    problems += _odd_fields(
+        "mixed types", [f"`{one_line(path)}` holds {' and '.join(kinds)}" for path, kinds in scanned.mixed.items()]
+    )
+    problems += _odd_fields(
+        "late fields", [f"no row before {row:,} has `{one_line(path)}`" for path, row in scanned.late.items()]
+    )
     if scanned.duplicates:
         detail = "Rows that were there before, word for word, among all rows."
         rows = tuple(scanned.first_duplicates[:SHOWN_ROWS])
         problems.append(Problem(kind="duplicates in the whole set", count=scanned.duplicates, detail=detail, rows=rows))
     return problems
+
+
+def _odd_fields(kind: str, found: list[str]) -> list[Problem]:
+    """Say that `datasets` would not load such rows, which it does not look at before it reads them."""
+    if not found:
+        return []
+    more = f"; {len(found) - SHOWN_ROWS} more" if len(found) > SHOWN_ROWS else ""
+    detail = (
+        f"{'; '.join(found[:SHOWN_ROWS])}{more}. `datasets` takes fields and types from the first rows, and may stop"
+    )
+    return [Problem(kind=kind, count=len(found), detail=f"{detail} at others: give all rows the same.")]
 
 
 def token_problems(proof: Proof, report: DatasetReport, *, exact: bool) -> tuple[Problem, ...]:

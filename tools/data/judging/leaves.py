@@ -29,12 +29,21 @@ class Leaf:
     """Row n has the values from `bounds[n]` up to `bounds[n + 1]`."""
     is_turn: bool
     """Whether it is a field of the items of a list."""
+    is_item: bool
+    """Whether it is the items of a list themselves, which go by the list's path."""
 
     @property
     def is_text(self) -> bool:
         import pyarrow as pa
 
         return pa.types.is_large_string(self.values.type)
+
+    @property
+    def kind(self) -> str:
+        """What it holds, in words."""
+        import pyarrow as pa
+
+        return "text" if self.is_text else "lists" if pa.types.is_large_list(self.values.type) else "numbers"
 
     def lengths(self) -> Any:
         """Return the characters of each string."""
@@ -133,7 +142,7 @@ def leaves(array: Any, path: str, bounds: Any, *, in_list: bool = False, is_turn
         for part, values in zip(array.type, array.flatten(), strict=True):
             yield from leaves(values, f"{path}.{part.name}", bounds, is_turn=in_list)
         return
-    yield Leaf(path=path, values=array, bounds=bounds, is_turn=is_turn)
+    yield Leaf(path=path, values=array, bounds=bounds, is_turn=is_turn, is_item=in_list)
     if pa.types.is_large_list(array.type):
         lengths = pc.fill_null(pc.list_value_length(array), 0).to_numpy(zero_copy_only=False)
         below = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])[bounds]

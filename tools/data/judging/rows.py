@@ -46,7 +46,7 @@ class Rows:
         """Numbers of the rows that were there before, word for word."""
         return repeated(*self.sides)
 
-    def kept(self, unprepared: Iterable[int], scanned: Scan | None) -> Rows:
+    def kept(self, unprepared: Iterable[int], scanned: Scan | None, *, is_one_split: bool) -> Rows:
         """Return the rows that the script will keep.
 
         Rows that nobody has read are taken off the training side, whichever side they will be on: the other one is at
@@ -55,6 +55,7 @@ class Rows:
         Args:
             unprepared: Numbers of those that TRL cannot prepare.
             scanned: What reading every row has shown, where that was done.
+            is_one_split: Whether both sides come from one split, so that the scan has counted their rows.
         """
         unprepared = set(unprepared)
         train, heldout = (side.without(unprepared) for side in self.sides)
@@ -62,10 +63,13 @@ class Rows:
             left_out = sorted({*unprepared, *self.overlap.hits}) if self.exact else []
             return replace(self, train=train, heldout=heldout, left_out=tuple(left_out))
         hits = dict(sorted({**(self.overlap.hits if self.exact else {}), **scanned.overlap.hits}.items()))
-        unread = hits.keys() - self.overlap.hits.keys() - train.numbers - heldout.numbers
+        if self.exact or not is_one_split:
+            total = train.total - len(hits.keys() - self.overlap.hits.keys() - train.numbers - heldout.numbers)
+        else:
+            total = scanned.rows - heldout.total - len(hits)
         return replace(
             self,
-            train=replace(train, total=train.total - len(unread)),
+            train=replace(train, total=total),
             heldout=heldout,
             overlap=replace(self.overlap, hits=hits),
             left_out=tuple(sorted({*(unprepared if self.exact else ()), *hits})),

@@ -42,6 +42,10 @@ class Scan:
     """Rows that were there before. Two rows count as equal when their 128-bit hashes are: of a billion different rows,
     some two are with a probability of 1.5e-21 (n²/2¹²⁹)."""
     first_duplicates: tuple[int, ...]
+    mixed: dict[str, tuple[str, ...]]
+    """Path in JSON rows to what stands there, where it is now this, now that."""
+    late: dict[str, int]
+    """Path that JSON rows have from about this row on only, too late for `datasets` to know it."""
     overlap: Overlap
     """Rows that a benchmark would ask for, among all rows."""
     files: int
@@ -94,6 +98,8 @@ def scan(
         longest_row_characters=counts.longest[0],
         duplicates=duplicates,
         first_duplicates=first,
+        mixed=counts.mixed(),
+        late=counts.late,
         overlap=held.overlap(),
         files=len(files),
         seconds=round(time.monotonic() - began, 2),

@@ -71,13 +71,36 @@ def is_compressed(file: str) -> bool:
 
 def size_of(file: str) -> int:
     """Return the file's size in bytes, as it lies there."""
-    return _hub().size(file) if is_remote(file) else Path(file).stat().st_size
+    if not is_remote(file):
+        return Path(file).stat().st_size
+    with unbroken():
+        return _hub().size(file)
 
 
 def are_near(files: Sequence[str]) -> bool:
     """Whether reading every byte of the files is cheap: they lie here, or are no more than `NEAR_BYTES`."""
     sizes = (size_of(file) for file in files if is_remote(file))
-    return all(read <= NEAR_BYTES for read in itertools.accumulate(sizes))
+    try:
+        return all(read <= NEAR_BYTES for read in itertools.accumulate(sizes))
+    except OSError:  # a Hub that does not answer is far away
+        return False
+
+
+@contextmanager
+def unbroken() -> Iterator[None]:
+    """Turn what the Hub's client raises when a connection breaks off into what a disk raises.
+
+    Raises:
+        ConnectionError: With the reason.
+    """
+    from httpx import HTTPError
+
+    try:
+        yield
+    except HTTPError as error:
+        if isinstance(error, OSError):  # an answer of the Hub
+            raise
+        raise ConnectionError(f"the Hub broke off ({type(error).__name__}: {error})") from error
 
 
 @contextmanager
@@ -87,7 +110,7 @@ def open_raw(file: str) -> Iterator[IO[bytes]]:
         with Path(file).open("rb") as stream:
             yield stream
         return
-    with _hub().open(file, "rb", block_size=READ_AHEAD_BYTES) as stream:
+    with unbroken(), _hub().open(file, "rb", block_size=READ_AHEAD_BYTES) as stream:
         yield io.BufferedReader(stream)  # fsspec's own readline has no limit
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from ...errors import InputError
 from ...facts import DatasetRef
 from ...wording import one_line
-from .formats import FORMATS, REMOTE, ending_of, endings
+from .formats import FORMATS, REMOTE, ending_of, endings, unbroken
 from .layout import Layout
 from .local import NOT_DATA, split_of
 from .splits import choose_subset, listed
@@ -160,7 +160,8 @@ def hub_layout(ref: DatasetRef, subset: str | None, benchmarks: Sequence[str]) -
         return _path_layout(ref, subset)
     from datasets.load import dataset_module_factory
 
-    module = dataset_module_factory(ref.loader["path"], revision=ref.revision)
+    with unbroken():
+        module = dataset_module_factory(ref.loader["path"], revision=ref.revision)
     parameters = module.builder_configs_parameters
     configs = {config.name: config for config in parameters.builder_configs or []}
     chosen, why = _subset(ref.id, subset, list(configs), parameters, benchmarks)

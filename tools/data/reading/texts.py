@@ -88,7 +88,8 @@ def _numbers(parts: list[Part]) -> tuple[list[int], int]:
     numbers: list[int] = []
     first = 0
     for part in parts:
-        rows = part.counted if part.counted is not None else max(len(part.places), round(part.size / row_bytes))
+        estimated = max(len(part.places) + 1, round(part.size / row_bytes))  # there is one more at least
+        rows = estimated if part.counted is None else part.counted
         for place in part.places:
             number = first + (place if isinstance(place, int) else round(place * rows))
             numbers.append(max(number, numbers[-1] + 1 if numbers else 0))

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from ftagent.tools.data.judging import repeats
+from ftagent.tools.data.judging import counts, repeats
 from ftagent.tools.data.judging.contamination import Overlap
 from ftagent.tools.data.judging.scan import Scan, scan
 from ftagent.tools.data.reading import batches
@@ -144,6 +144,23 @@ def test_a_malformed_line_is_named_with_its_number(tmp_path: Path, text: str | b
         scan([lines(tmp_path, text)], "json")
 
 
+def test_json_rows_that_are_now_this_now_that_are_named_with_their_paths(tmp_path: Path) -> None:
+    told: list[dict[str, Any]] = [{"a": "x", "b": {"c": 1}, "d": None}, {"a": None, "b": {"c": None}, "d": ["x"]}]
+    one = write(tmp_path, "json", told, "one")
+    assert scan([one, one], "json").mixed == {}
+    two = write(tmp_path, "json", [{"a": ["x"], "b": {"c": 2.5}, "d": 1}], "two")
+    three = write(tmp_path, "json", [{"b": "text"}], "three")
+    found = {"a": ("lists", "text"), "b": ("objects", "text"), "d": ("lists", "numbers")}
+    assert scan([one, two, three], "json").mixed == found
+
+
+def test_a_field_that_comes_too_late_for_datasets_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(counts, "FIRST_BYTES", 100)
+    files = [write(tmp_path, "json", [{"a": "x" * 200}], "one"), write(tmp_path, "json", [{"a": "y", "b": 1}], "two")]
+    assert scan(files, "json").late == {"b": 1}
+    assert scan(files[::-1], "json").late == {}
+
+
 def test_a_csv_row_with_too_many_values_is_named_with_its_line(tmp_path: Path) -> None:
     with pytest.raises(
         InputError, match=r"`rows.csv` cannot be read.*from line 2 on.*Expected 2 fields in line 3, saw 3"
@@ -215,6 +232,8 @@ def test_a_file_without_rows_is_counted_as_such(tmp_path: Path) -> None:
         longest_row_characters=0,
         duplicates=0,
         first_duplicates=(),
+        mixed={},
+        late={},
         overlap=Overlap(benchmarks=(), hits={}, unknown=()),
         files=1,
         seconds=found.seconds,

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from ftagent.tools.data.judging.checked import Checked
-from ftagent.tools.data.judging.contamination import index_of, overlap
+from ftagent.tools.data.judging.contamination import TYPOGRAPHY, index_of, overlap
 from ftagent.tools.data.judging.scan import scan
 from ftagent.tools.data.judging.suspects import Suspects
 from hypothesis import given, settings
@@ -57,6 +57,13 @@ def test_a_scan_finds_what_reading_row_after_row_finds(
     found = scan([write(tmp_path, format, rows)], format, benchmarks=["humaneval"])
     assert found.overlap.hits == as_rows(rows)
     assert len(found.overlap.hits) > 120
+
+
+def test_every_mark_that_would_stick_to_words_is_seen_as_a_space(tmp_path: Path) -> None:
+    rows = [{"text": TEXTS[0].replace(" ", chr(mark))} for mark in TYPOGRAPHY]
+    assert len(as_rows(rows)) == len(rows)
+    found = scan([write(tmp_path, "json", rows)], "json", benchmarks=["humaneval"])
+    assert found.overlap.hits == as_rows(rows)
 
 
 def test_items_inside_of_json_texts_are_found(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,6 +37,8 @@ class HubStub:
         self.strangers: set[str] = set()
         """Tokens of people who were granted nothing."""
         self.sent_bytes = 0
+        self.is_gone = False
+        """Whether every connection breaks off."""
 
     def denied(self, repository: str, token: str | None, *, is_file: bool) -> Denied | None:
         """Say why a token, or nobody, may not have something of a repository; a gated one hides its files only."""
@@ -104,6 +107,8 @@ class _Handler(BaseHTTPRequestHandler):
     stub: HubStub
 
     def do_GET(self) -> None:
+        if self._breaks_off():
+            return
         url = urlsplit(self.path)
         parts = unquote(url.path).strip("/").split("/")
         if parts[:2] == ["api", "datasets"]:
@@ -114,6 +119,8 @@ class _Handler(BaseHTTPRequestHandler):
     do_HEAD = do_GET  # noqa: N815 (the base class names it)
 
     def do_POST(self) -> None:
+        if self._breaks_off():
+            return
         parts = unquote(urlsplit(self.path).path).strip("/").split("/")
         asked = self.rfile.read(int(self.headers["Content-Length"])).decode()
         wanted = json.loads(asked)["paths"] if asked.startswith("{") else parse_qs(asked).get("paths", [])
@@ -157,6 +164,12 @@ class _Handler(BaseHTTPRequestHandler):
         end = min(int(last or len(content) - 1) + 1, len(content))
         part = content[int(first) : end]
         self._answer(206, part, headers | {"Content-Range": f"bytes {first}-{end - 1}/{len(content)}"})
+
+    def _breaks_off(self) -> bool:
+        if self.stub.is_gone:
+            self.close_connection = True
+            self.connection.shutdown(socket.SHUT_RDWR)
+        return self.stub.is_gone
 
     def _is_denied(self, repository: str, *, is_file: bool) -> bool:
         """Turn the request down where its token does not suffice."""

@@ -14,6 +14,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from ftagent.tools.data.judging.scan import scan
 from ftagent.tools.data.reading.sample import NUMBER
 from ftagent.tools.data.reading.sources import Source, open_source, resolve_dataset
 from ftagent.tools.errors import InputError
@@ -217,6 +218,17 @@ def test_the_card_says_how_many_rows_a_split_has(stub: HubStub) -> None:
     stub.repositories["owner/large"] = {"README.md": card(dataset_info=info), "train.jsonl": lines(20_000, 1_000)}
     source = opened("owner/large")
     assert (source.exact, source.train_total) == (True, 19_800)
+
+
+def test_a_connection_that_breaks_off_is_an_error_in_one_line(stub: HubStub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ftagent.tools.data.reading.formats.READ_AHEAD_BYTES", 2**12)
+    stub.repositories["owner/large"] = {"data/train-00000-of-00001.parquet": parquet(4_000, 1_000)}
+    ref, source = find("owner/large"), opened("owner/large")
+    stub.is_gone = True
+    with pytest.raises(InputError, match="cannot be loaded: "):
+        open_source(ref, Settings(), None, None)
+    with pytest.raises(InputError, match="cannot be read to its end: the Hub broke off"):
+        scan(source.files, "parquet")
 
 
 def codeforces(stub: HubStub, **extra: object) -> None:

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ftagent.tools.architecture import architecture_of, read_architecture
 from ftagent.tools.errors import InputError
 from ftagent.tools.facts import ModelRef
 from ftagent.tools.settings import Settings
+from ftagent.tools.shapes import architecture_of, read_architecture
 
 from ..bench.memory import CONFIGS
 

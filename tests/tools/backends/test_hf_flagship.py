@@ -1,0 +1,78 @@
+"""One sentence, and everything really happens: the Hub on this machine, TRL in its jobs, nothing scripted."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from ftagent import FineTuneAgent
+from ftagent.tools.metrics import read_metrics
+
+from ...hub import LoopbackHub
+from ...hub.faults import Cut, Status
+
+SENTENCE = (
+    "fine-tune SmolLM2-135M-Instruct on acme/sums, 2 epochs, budget $5, compare it with the base model, do not export"
+)
+
+
+@pytest.fixture
+def stocked(hub: LoopbackHub, tiny_model: Path, rows: Path) -> LoopbackHub:
+    """The Hub with a model of two layers under a well-known name, and a private set of chats."""
+    hub.add_repo("model", "HuggingFaceTB/SmolLM2-135M-Instruct", {file.name: file for file in tiny_model.iterdir()})
+    hub.add_repo("dataset", "acme/sums", {"train.jsonl": rows}, private=True)
+    return hub
+
+
+def agent(workdir: Path) -> FineTuneAgent:
+    return FineTuneAgent(workdir=workdir / "work", backend="hf-jobs", approve=True)
+
+
+@pytest.mark.slow
+def test_one_sentence_trains_in_a_job_and_evaluates_what_it_pushed(stocked: LoopbackHub, workdir: Path) -> None:
+    stocked.faults.on("POST", "/api/jobs/tester", Status(500))
+    stocked.faults.on("GET", "/api/jobs/*/logs", Cut(after_bytes=700, by="end"), times=2)
+    result = agent(workdir).run(SENTENCE)
+    run = result.run
+    assert run.report is not None and run.job is not None and run.evaluation is not None
+    assert (run.status, run.report.health) == ("completed", "done")
+    (job,) = stocked.jobs.all.values()
+    repo_id = f"tester/smollm2-135m-instruct-sums-sft-{run.id}"
+    assert stocked.store.get("model", repo_id).private
+    assert {"adapter_model.safetensors", "README.md", "result.json", "heldout.jsonl"} <= set(
+        stocked.files("model", repo_id)
+    )
+    assert run.report.result == json.loads(stocked.read("model", repo_id, "result.json"))
+    assert run.report.step == run.report.result["steps"]
+    assert stocked.tokens.jobs not in result.report.read_text()  # type: ignore[union-attr]
+    assert f"{stocked.endpoint}/jobs/tester/{job.id}" in result.report.read_text()  # type: ignore[union-attr]
+
+
+@pytest.mark.slow
+def test_a_job_that_was_taken_away_goes_on_from_what_it_had_pushed(stocked: LoopbackHub, workdir: Path) -> None:
+    thread = threading.Thread(target=take_away_after_a_save, args=(stocked,), daemon=True)
+    thread.start()
+    first = agent(workdir).run(SENTENCE).run
+    assert (first.status, len(stocked.jobs.all)) == ("failed", 1)
+    run = agent(workdir).resume(first.id).run
+    assert run.report is not None and run.job is not None
+    assert (run.status, run.report.health, run.job.attempt) == ("completed", "done", 2)
+    result = run.report.result
+    assert 0 < result["resumed_from"] < result["steps"]
+    steps = [point.step for point in read_metrics(run.folder / "metrics.jsonl")]
+    assert steps == sorted(set(steps))
+    assert steps[-1] == result["steps"]
+    assert (run.earlier_usd > 0, run.cost_usd > run.earlier_usd) == (True, True)
+
+
+def take_away_after_a_save(hub: LoopbackHub) -> None:
+    """End the first job as soon as it has pushed a checkpoint."""
+    while not (hub.jobs.all and hub.store.all("model")[1:]):
+        time.sleep(0.02)
+    repo = next(repo for repo in hub.store.all("model") if repo.namespace == "tester")
+    while "last-checkpoint/trainer_state.json" not in hub.files("model", repo.id):
+        time.sleep(0.02)
+    next(iter(hub.jobs.all.values())).kill("ERROR", "Job was preempted")
