@@ -54,6 +54,10 @@ bench-data: $(VENV)/.dev       ## the full scan and the sampled verdict on a mil
 bench-sandbox: $(VENV)/.dev    ## attacks on the sandbox in every jail that this machine has, and items a second
 	$(BIN)/python tests/bench/sandbox.py
 
+bench-eval: $(VENV)/.dev       ## our client against lm-eval's own, on the same server: items a second and scores
+	$(PIP) --editable '.[local,demo,eval]'
+	$(BIN)/python tests/bench/eval.py
+
 bench-faults: $(VENV)/.dev     ## every fault on every call of a job on the Hub, and how the run comes through (minutes)
 	$(BIN)/python tests/bench/faults.py
 

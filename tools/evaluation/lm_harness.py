@@ -1,6 +1,7 @@
 """lm-eval (EleutherAI's harness) as a library: any task that it knows, on base and tuned model, paired by its samples.
 
-Its own client asks the same llama.cpp server. What a task loads (datasets on the Hub, mostly) is lm-eval's affair.
+Its own client asks the same llama.cpp server, or loads the model itself where likelihoods are compared. What a task
+loads (datasets on the Hub, mostly) is lm-eval's affair.
 """
 
 from __future__ import annotations
@@ -43,10 +44,15 @@ def run_lm_eval(run: Run, checkpoint: Checkpoint, tasks: Sequence[str], *, folde
     versions = ", ".join(f"{task} {version}" for task, version in found["base"]["versions"].items())
     return Part(
         comparisons=with_file(_compare(items), file),
-        harness=f"lm-eval {found['base']['lm_eval']} ({versions}), "
-        f"both models in {QUANTISATION} on llama.cpp ({server()})",
+        harness=f"lm-eval {found['base']['lm_eval']} ({versions}), {_through(found['base']['through'])}",
         file=file,
     )
+
+
+def _through(client: str) -> str:
+    if client == "hf":
+        return "both models by transformers in float32"
+    return f"both models in {QUANTISATION} on llama.cpp ({server()})"
 
 
 def _measure(served: Served, tasks: Sequence[str], folder: Path | None) -> dict[str, Any]:
@@ -54,7 +60,7 @@ def _measure(served: Served, tasks: Sequence[str], folder: Path | None) -> dict[
     with served.serve(context=CONTEXT) as url:
         request = {
             "url": url,
-            "tokenizer": str(served.folder),
+            "model": str(served.folder),
             "is_chat": served.chat_template is not None,
             "tasks": list(tasks),
             "folder": str(folder) if folder else None,

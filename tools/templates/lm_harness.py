@@ -1,18 +1,33 @@
-"""Run tasks of lm-eval against an OpenAI-compatible server.
+"""Run tasks of lm-eval on one model: against an OpenAI-compatible server, or in this process where that cannot do it.
 
-Reads `url`, `tokenizer` (a folder), `is_chat`, `tasks`, `folder` (with tasks of one's own, or null), `slots` and
+Reads `url`, `model` (its folder), `is_chat`, `tasks`, `folder` (with tasks of one's own, or null), `slots` and
 `max_length`. Answers with `samples` (`task`, `filter`, `doc`, `doc_hash`, `scores` by metric and whether more is
-better), `versions` by task and `lm_eval`, its own version. Chats go to `/v1/chat/completions`; tasks that need
-likelihoods cannot be asked there, so that models with a template are asked for these as plain text.
+better), `versions` by task, `lm_eval`, its own version, `through`, what was asked, and `seconds`, without imports.
+Tasks that generate are put to the server. Tasks that compare likelihoods need those of the prompt, which llama.cpp does
+not give: there the model is loaded by transformers.
 """
 
 import json
 import sys
+import time
 from importlib.metadata import version
 from pathlib import Path
 
 import lm_eval
+import torch
 from lm_eval.tasks import TaskManager
+
+
+def model_for(request: dict, tasks: TaskManager) -> tuple[str, dict]:
+    """Return the name of lm-eval's client, and its arguments."""
+    kinds = {task.OUTPUT_TYPE for task in tasks.load(request["tasks"])["tasks"].values()}
+    if kinds != {"generate_until"}:
+        return "hf", {"pretrained": request["model"], "max_length": request["max_length"], "dtype": "float32"}
+    shared = {"model": "local", "num_concurrent": request["slots"], "max_length": request["max_length"]}
+    if request["is_chat"]:
+        return "local-chat-completions", shared | {"base_url": request["url"] + "/v1/chat/completions"}
+    text = {"base_url": request["url"] + "/v1/completions", "tokenizer": request["model"], "tokenized_requests": False}
+    return "local-completions", shared | text
 
 
 def main(request: dict) -> dict:
@@ -20,23 +35,15 @@ def main(request: dict) -> dict:
     tasks = TaskManager(include_path=request["folder"])
     if unknown := [name for name in request["tasks"] if name not in tasks.all_tasks]:
         raise SystemExit(f"lm-eval knows no task {', '.join(unknown)}: `lm-eval ls tasks` lists those that it does")
-    needs_likelihoods = any(kind != "generate_until" for kind in kinds(tasks, request["tasks"]))
-    is_chat = request["is_chat"] and not needs_likelihoods
-    arguments = {
-        "model": "local",
-        "base_url": request["url"] + ("/v1/chat/completions" if is_chat else "/v1/completions"),
-        "num_concurrent": request["slots"],
-        "max_length": request["max_length"],
-        "tokenizer_backend": "huggingface" if not is_chat else "none",
-        "tokenizer": request["tokenizer"],
-        "tokenized_requests": False,
-    }
+    model, arguments = model_for(request, tasks)
+    started = time.monotonic()
     found = lm_eval.simple_evaluate(
-        model="local-chat-completions" if is_chat else "local-completions",
+        model=model,
         model_args=arguments,
+        device="cuda" if torch.cuda.is_available() else "cpu",
         tasks=request["tasks"],
         task_manager=tasks,
-        apply_chat_template=is_chat,
+        apply_chat_template=request["is_chat"],
         log_samples=True,
         bootstrap_iters=0,
     )
@@ -44,17 +51,9 @@ def main(request: dict) -> dict:
         "samples": [kept(task, sample, found) for task, listed in found["samples"].items() for sample in listed],
         "versions": {task: str(number) for task, number in found["versions"].items()},
         "lm_eval": version("lm_eval"),
+        "through": model,
+        "seconds": time.monotonic() - started,
     }
-
-
-def kinds(tasks: TaskManager, names: list[str]) -> list[str]:
-    """Return the kind of request of each task, groups included."""
-    found: list[str] = []
-    stack = list(tasks.load(names)["tasks"].values()) if hasattr(tasks, "load") else []
-    while stack:
-        task = stack.pop()
-        stack.extend(task.values()) if isinstance(task, dict) else found.append(task.OUTPUT_TYPE)
-    return found
 
 
 def kept(task: str, sample: dict, found: dict) -> dict:

@@ -38,18 +38,18 @@ class Server(ThreadingHTTPServer):
 
 
 class Handler(BaseHTTPRequestHandler):
-    server: Server
-
     def do_POST(self) -> None:
+        server = self.server
+        assert isinstance(server, Server)
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        with self.server.lock:
-            self.server.asked.append(body)
-            self.server.at_once += 1
-            self.server.most_at_once = max(self.server.most_at_once, self.server.at_once)
-            is_broken = self.server.broken_at is not None and len(self.server.asked) > self.server.broken_at
-        time.sleep(self.server.seconds)
-        with self.server.lock:
-            self.server.at_once -= 1
+        with server.lock:
+            server.asked.append(body)
+            server.at_once += 1
+            server.most_at_once = max(server.most_at_once, server.at_once)
+            is_broken = server.broken_at is not None and len(server.asked) > server.broken_at
+        time.sleep(server.seconds)
+        with server.lock:
+            server.at_once -= 1
         text = f"echo {body.get('prompt') or body['messages'][-1]['content']}"
         message = {"text": text} if "prompt" in body else {"message": {"content": text}}
         answer = {"choices": [{**message, "finish_reason": "stop"}], "usage": {"completion_tokens": 2}}
