@@ -41,6 +41,8 @@ class Settings(Fact):
     """The Hub user or organisation that owns and pays for jobs and owns their models; None: whose token it is."""
     max_cost_usd: float | None = None
     """Hard cap over GPU and LLM money together."""
+    cancel_hopeless: bool = True
+    """Whether a job is ended whose loss is no number, or whose numbers went far from their start."""
     python: str = sys.executable
     """The interpreter that runs scripts on this machine."""
     llama_cpp: Path | None = None

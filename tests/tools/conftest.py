@@ -18,6 +18,7 @@ from ftagent.tools.facts import (
     HardwareChoice,
     Lengths,
     MemoryGib,
+    Method,
     Parameter,
     PreflightReport,
     Quote,
@@ -44,6 +45,8 @@ class Prove(Protocol):
         epochs: float = 1.0,
         parameters: tuple[Parameter, ...] = (),
         backend: Backend = "local",
+        method: Method = "sft",
+        cancel_hopeless: bool = True,
     ) -> Run: ...
 
 
@@ -63,9 +66,14 @@ def prove(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Prove]:
         epochs: float = 1.0,
         parameters: tuple[Parameter, ...] = (),
         backend: Backend = "local",
+        method: Method = "sft",
+        cancel_hopeless: bool = True,
     ) -> Run:
-        run = new_run(Settings(workdir=tmp_path, python=sys.executable, max_cost_usd=max_cost_usd))
-        spec = Spec(request="test", model="Tiny-0.1B", dataset="rows.jsonl", backend=backend)
+        settings = Settings(
+            workdir=tmp_path, python=sys.executable, max_cost_usd=max_cost_usd, cancel_hopeless=cancel_hopeless
+        )
+        run = new_run(settings)
+        spec = Spec(request="test", model="Tiny-0.1B", dataset="rows.jsonl", backend=backend, method=method)
         hardware = _hardware(timeout_s, usd_per_hour, epochs)
         if backend == "hf-jobs":
             hardware = hardware.model_copy(update={"flavor": "cpu-basic"})

@@ -70,7 +70,7 @@ BROKEN = {
         says="NaN or infinite: lower learning_rate",
     ),
     "no resume": Broken(
-        old="resume_from_checkpoint=last_whole_checkpoint()",
+        old="resume_from_checkpoint=last_whole_checkpoint(settings)",
         new="",
         check="resumes",
         says="a killed job would begin anew",

@@ -12,6 +12,7 @@ from __future__ import annotations
 import ast
 import json
 import shutil
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +29,7 @@ CONSTANT = "HUB_MODEL_ID"
 RESULT = "result.json"
 ELSEWHERE = (RESULT, HELDOUT)
 """What belongs beside the checkpoint's folder, not into it."""
+PUSHED_STATE = "last-checkpoint/trainer_state.json"
 NOT_WANTED = ("last-checkpoint/*", ".gitattributes")
 LONGEST_NAME = 96
 """https://huggingface.co/docs/huggingface_hub, `validate_repo_id`."""
@@ -78,6 +80,26 @@ def prepare_repository(api: HfApi, repo_id: str) -> None:
         lambda: api.create_repo(repo_id, private=True, exist_ok=True), f"create the private repository `{repo_id}`"
     )
     patiently(lambda: api.auth_check(repo_id, write=True), f"write to the repository `{repo_id}`")
+
+
+def pushed_step(api: HfApi, repo_id: str) -> int:
+    """Return the step of the checkpoint that the next job goes on from, 0 where none was pushed.
+
+    Raises:
+        UserError: The Hub refuses.
+        ToolError: The Hub does not answer.
+    """
+    from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError
+
+    def read() -> int:
+        with tempfile.TemporaryDirectory() as folder:  # not the cache: each save replaces the file
+            try:
+                path = api.hf_hub_download(repo_id, PUSHED_STATE, local_dir=folder)
+            except (EntryNotFoundError, RepositoryNotFoundError):
+                return 0
+            return json.loads(Path(path).read_text(encoding="utf-8"))["global_step"]
+
+    return patiently(read, f"look for a checkpoint in `{repo_id}`")
 
 
 def fetch_results(api: HfApi, repo_id: str, folder: Path, name: str) -> None:
