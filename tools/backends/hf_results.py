@@ -12,7 +12,6 @@ from __future__ import annotations
 import ast
 import json
 import shutil
-import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -89,15 +88,18 @@ def pushed_step(api: HfApi, repo_id: str) -> int:
         UserError: The Hub refuses.
         ToolError: The Hub does not answer.
     """
-    from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError
+    from huggingface_hub.errors import RemoteEntryNotFoundError, RepositoryNotFoundError
+    from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
 
     def read() -> int:
-        with tempfile.TemporaryDirectory() as folder:  # not the cache: each save replaces the file
-            try:
-                path = api.hf_hub_download(repo_id, PUSHED_STATE, local_dir=folder)
-            except (EntryNotFoundError, RepositoryNotFoundError):
-                return 0
-            return json.loads(Path(path).read_text(encoding="utf-8"))["global_step"]
+        # No download through the client: one that cannot reach the Hub says of a file that it does not exist.
+        url = f"{api.endpoint}/{repo_id}/resolve/main/{PUSHED_STATE}"
+        answer = get_session().get(url, headers=build_hf_headers(token=api.token), follow_redirects=True)
+        try:
+            hf_raise_for_status(answer)
+        except (RemoteEntryNotFoundError, RepositoryNotFoundError):
+            return 0
+        return answer.json()["global_step"]
 
     return patiently(read, f"look for a checkpoint in `{repo_id}`")
 
