@@ -161,6 +161,7 @@ def more_time(run: Run) -> Step:
         words=f"it goes on from step {saved} of {total}, with a limit of {timeout_s} s",
         changes=(Change(name="timeout_s", old=former.timeout_s, new=timeout_s),),
         hardware=former.model_copy(update={"timeout_s": timeout_s}),
+        rewrites=True,  # the script, too, looks at its clock, and would stop at the old limit
     )
 
 
