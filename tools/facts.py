@@ -17,7 +17,9 @@ Adapter = Literal["full", "lora", "qlora"]
 Precision = Literal["fp32", "fp16", "bf16"]
 Sharding = Literal["ddp", "fsdp2", "zero3"]
 Stage = Literal["queued", "running", "completed", "failed", "cancelled", "timed_out"]
-Health = Literal["healthy", "diverged", "stalled", "out_of_memory", "timed_out", "failed", "cancelled", "done"]
+Health = Literal[
+    "healthy", "warned", "diverged", "stalled", "out_of_memory", "timed_out", "failed", "cancelled", "done"
+]
 Verdict = Literal["better", "worse", "no evidence"]
 Rung = Literal[
     "smaller_batch",
@@ -459,6 +461,14 @@ class Failure(Fact):
     """What a person should do where no repair is left."""
 
 
+class Course(Fact):
+    """How a number went: the means of the first and of the last tenth of its points."""
+
+    label: str
+    first: float
+    last: float
+
+
 class JobReport(Fact):
     """How a job stands, or how it ended."""
 
@@ -472,6 +482,8 @@ class JobReport(Fact):
     """Mean training loss of the first tenth of the points."""
     last_loss: float | None = None
     """Mean training loss of the last tenth."""
+    leading: Course | None = None
+    """The number that leads the method, where that is not its loss."""
     tokens_per_s: float | None = None
     peak_memory_gib: float | None = None
     cost_usd: float = 0.0
@@ -481,6 +493,13 @@ class JobReport(Fact):
     alerts: tuple[Alert, ...] = ()
     result: dict[str, Any] = {}
     """The script's own `result.json`."""
+
+    @property
+    def course(self) -> Course | None:
+        """The course of the number that leads the method, None before anything was logged."""
+        if self.leading is not None or self.first_loss is None or self.last_loss is None:
+            return self.leading
+        return Course(label="loss", first=self.first_loss, last=self.last_loss)
 
 
 # --- repair_run -------------------------------------------------------------------------------------------------------
@@ -513,6 +532,8 @@ class Repair(Fact):
     """Values of the script that a planner had set, and that stay."""
     rewrites: bool = False
     """Whether the script must be written anew."""
+    starts_anew: bool = False
+    """Whether the next job must not go on from what the last one left."""
     hours: Range | None = None
     """What the next job takes; None where there is none."""
     cost_usd: Range | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .mutant import Mutant, mutant
 
-TRAIN = "    trainer.train(resume_from_checkpoint=last_whole_checkpoint())\n"
+TRAIN = "    trainer.train(resume_from_checkpoint=last_whole_checkpoint(settings))\n"
 BEFORE = "    # --- train, save\n"
 SAVE = "    trainer.save_model(str(checkpoint))\n"
 LOAD = "load_dataset(**LOADER, split=SPLIT)"
@@ -242,7 +242,7 @@ TEXT: dict[str, Mutant] = {
     "no resume": mutant(
         "resumes",
         "a killed job would begin anew",
-        ("resume_from_checkpoint=last_whole_checkpoint()", ""),
+        ("resume_from_checkpoint=last_whole_checkpoint(settings)", ""),
         method="rloo",
     ),
     "no evaluation": mutant(

@@ -18,6 +18,7 @@ from ftagent.tools.facts import (
     HardwareChoice,
     Lengths,
     MemoryGib,
+    Method,
     Parameter,
     PreflightReport,
     Quote,
@@ -58,10 +59,15 @@ def proven_run(
     epochs: float = 1.0,
     parameters: tuple[Parameter, ...] = (),
     backend: Literal["local", "hf-jobs"] = "local",
+    method: Method = "sft",
+    cancel_hopeless: bool = True,
 ) -> Run:
     """Return a run below `folder` whose `train.py` is this text, proven and approved."""
-    run = new_run(Settings(workdir=folder, python=sys.executable, max_cost_usd=max_cost_usd))
-    spec = Spec(request="test", model="Tiny-0.1B", dataset="rows.jsonl", backend=backend)
+    settings = Settings(
+        workdir=folder, python=sys.executable, max_cost_usd=max_cost_usd, cancel_hopeless=cancel_hopeless
+    )
+    run = new_run(settings)
+    spec = Spec(request="test", model="Tiny-0.1B", dataset="rows.jsonl", backend=backend, method=method)
     hardware = _hardware(timeout_s, usd_per_hour, epochs)
     if backend == "hf-jobs":
         hardware = hardware.model_copy(update={"flavor": "cpu-basic"})

@@ -19,7 +19,7 @@ from . import JobState, logging_steps
 from .hf_client import NOT_DONE, PAUSES_S, explained, http_error, hub, is_transient, patiently, status_of, told_pause_s
 from .hf_logs import LogLine, LogMirror, read_lines, replay
 from .hf_request import labels_of, namespace_of, refuse_local_inputs, request_for, script_of
-from .hf_results import fetch_results, prepare_repository, repository_of
+from .hf_results import fetch_results, prepare_repository, pushed_step, repository_of
 from .hf_states import state_of
 
 if TYPE_CHECKING:
@@ -123,6 +123,16 @@ class HfJobsBackend:
         """Return what this attempt's log says of the training; the log is mirrored here from the first call on."""
         lines = (line for line in self._lines(run, job) if line.text.startswith(OF_METRICS))
         return points_in(((line.time, line.text) for line in lines), logging_steps=logging_steps(run))
+
+    def saved_step(self, run: Run) -> int:
+        """Return the step of the checkpoint that the run's jobs have pushed, 0 before the first one.
+
+        Raises:
+            UserError: The Hub refuses to show it.
+            ToolError: The Hub does not answer.
+        """
+        repo_id = repository_of(script_of(run)) if run.script else None
+        return pushed_step(hub(), repo_id) if repo_id else 0
 
     def _lines(self, run: Run, job: Job) -> list[LogLine]:
         last = self._last.get(job.id)

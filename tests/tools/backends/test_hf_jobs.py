@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import random
 import shlex
@@ -22,7 +23,7 @@ from ftagent.tools.jobs import cancel_job, submit_job
 from ftagent.tools.metrics import read_metrics
 from ftagent.tools.monitor import monitor_job
 from ftagent.tools.run import Run, open_run, refold
-from huggingface_hub import JobInfo
+from huggingface_hub import HfApi, JobInfo
 
 from ...hub import LoopbackHub
 from ...hub.faults import Action, Before, Cut, Refuse, Slow, Status
@@ -99,6 +100,21 @@ def test_results_are_downloaded_once(hub: LoopbackHub, remote: Remote) -> None:
     downloads = len(hub.asked("GET", "/tester/tuned/resolve/"))
     assert monitor_job(run).health == "done"
     assert len(hub.asked("GET", "/tester/tuned/resolve/")) == downloads > 0
+
+
+def test_the_next_job_goes_on_from_the_step_that_was_pushed(hub: LoopbackHub, remote: Remote) -> None:
+    run, backend, api = remote(PUSHES), HfJobsBackend(), HfApi()
+    assert backend.saved_step(run) == 0  # no repository yet
+    api.create_repo("tester/tuned", private=True)
+    assert backend.saved_step(run) == 0
+    for step in (7, 14):
+        state = json.dumps({"global_step": step}).encode()
+        api.upload_file(
+            repo_id="tester/tuned", path_or_fileobj=state, path_in_repo="last-checkpoint/trainer_state.json"
+        )
+        assert backend.saved_step(run) == step
+    hub.faults.on("GET", "/tester/tuned/resolve/*", Status(502))
+    assert backend.saved_step(run) == 14  # a Hub that stumbles is no Hub without a checkpoint
 
 
 def test_a_script_that_pushed_nothing_has_not_trained(hub: LoopbackHub, remote: Remote) -> None:
