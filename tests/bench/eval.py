@@ -35,7 +35,7 @@ generation_kwargs: {{until: ["\\n\\n"], max_gen_toks: {tokens}, do_sample: false
 filter_list:
   - name: last-number
     filter:
-      - {{function: regex, regex_pattern: "(\\d+)", group_select: -1}}
+      - {{function: regex, regex_pattern: '(\\d+)', group_select: -1}}
       - {{function: take_first}}
 metric_list:
   - metric: exact_match

@@ -33,17 +33,18 @@ SAMPLING = {"temperature": 0.8, "top_p": 0.95}
 LIMITS = Limits(seconds=15)
 ASK = "Write this Python function. Answer with the whole function in one code block and nothing else."
 
-# Three functions that are in no benchmark, from easy to less so: they show the form, and little else.
+# Three functions that no item asks for, from easy to less so: they show the form, and little else.
 SHOTS = (
     (
-        'def count_vowels(text: str) -> int:\n    """ Return how many vowels are in the text.\n'
-        '    >>> count_vowels(\'banana\')\n    3\n    """\n',
-        "    return sum(letter in 'aeiou' for letter in text.lower())\n",
+        'def initials(name: str) -> str:\n    """ Return the first letters of all words of a name, as capitals.\n'
+        "    >>> initials('ada king lovelace')\n    'AKL'\n    \"\"\"\n",
+        "    return ''.join(word[0].upper() for word in name.split())\n",
     ),
     (
-        'def rotate(row: list, steps: int) -> list:\n    """ Return the row with its last steps items moved to the '
-        'front.\n    >>> rotate([1, 2, 3, 4], 1)\n    [4, 1, 2, 3]\n    """\n',
-        "    if not row:\n        return []\n    steps %= len(row)\n    return row[-steps:] + row[:-steps]\n",
+        'def neighbours(row: list) -> list:\n    """ Return each item together with the one behind it.\n'
+        '    >>> neighbours([1, 2, 3])\n    [(1, 2), (2, 3)]\n    """\n',
+        "    pairs = []\n    for place in range(len(row) - 1):\n        pairs.append((row[place], row[place + 1]))\n"
+        "    return pairs\n",
     ),
     (
         'def longest_rise(heights: list) -> int:\n    """ Return the length of the longest run in which each height is '
