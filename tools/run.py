@@ -267,7 +267,7 @@ def list_runs(workdir: Path) -> list[Run]:
 
 
 def find_run(workdir: Path, run_id: str | None = None) -> Run:
-    """Return the run with this id (or a unique beginning or end of it), or the newest one.
+    """Return the run with this id (or a unique beginning or end of it), or that of this job; or the newest one.
 
     Raises:
         UserError: No run, or several, match.
@@ -282,10 +282,17 @@ def find_run(workdir: Path, run_id: str | None = None) -> Run:
     found = [f for f in folders if f.name == run_id] or [
         f for f in folders if f.name.startswith(run_id) or f.name.endswith(run_id)
     ]
+    found = found or [folder for folder in folders if _had_job(folder, run_id)]
     if len(found) != 1:
         what = "no run" if not found else f"{len(found)} runs"
         raise UserError(f"{what} match `{run_id}`.", hint="`ftagent runs` lists the runs of this folder")
     return open_run(found[0])
+
+
+def _had_job(folder: Path, job_id: str) -> bool:
+    """Whether the run of this folder ever had this job, its namespace named or not."""
+    jobs = (event.data["id"] for event in Journal(folder.name, folder).events if event.kind == "submit_job")
+    return any(job == job_id or job.endswith(f"/{job_id}") for job in jobs)
 
 
 def experiment_name(spec: Spec) -> str:

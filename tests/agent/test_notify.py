@@ -46,9 +46,8 @@ class Hook(HTTPServer):
 
 
 class Receiver(BaseHTTPRequestHandler):
-    server: Hook
-
     def do_POST(self) -> None:
+        assert isinstance(self.server, Hook)
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.server.received.append(json.loads(body))
         self.send_response(self.server.answer)

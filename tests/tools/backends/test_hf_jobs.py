@@ -4,11 +4,13 @@ import json
 import os
 import random
 import shlex
+import shutil
 import subprocess
 import sys
 import textwrap
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from accelerate.commands.launch import launch_command_parser
@@ -22,7 +24,7 @@ from ftagent.tools.facts import TERMINAL_STAGES, DatasetRef, Job, Parameter, Sta
 from ftagent.tools.jobs import cancel_job, submit_job
 from ftagent.tools.metrics import read_metrics
 from ftagent.tools.monitor import monitor_job
-from ftagent.tools.run import Run, open_run, refold
+from ftagent.tools.run import REPORTS, Run, find_run, open_run, refold
 from huggingface_hub import HfApi, JobInfo
 
 from ...hub import LoopbackHub
@@ -100,6 +102,23 @@ def test_results_are_downloaded_once(hub: LoopbackHub, remote: Remote) -> None:
     downloads = len(hub.asked("GET", "/tester/tuned/resolve/"))
     assert monitor_job(run).health == "done"
     assert len(hub.asked("GET", "/tester/tuned/resolve/")) == downloads > 0
+
+
+def test_another_machine_with_the_folder_alone_attaches_by_the_job_s_id(
+    hub: LoopbackHub, remote: Remote, tmp_path: Path
+) -> None:
+    run = remote(PUSHES)
+    job = submit_job(run)
+    run = refold(run.journal).record(job)
+    elsewhere = tmp_path / "elsewhere"
+    shutil.copytree(run.settings.workdir / REPORTS, elsewhere / REPORTS)
+    attached = find_run(elsewhere, job.id.split("/")[1])
+    assert attached.folder.is_relative_to(elsewhere)
+    report = monitor_job(attached)
+    assert (report.health, report.job_id, report.step) == ("done", job.id, 5)
+    assert (attached.folder / "checkpoint" / "adapter_model.safetensors").exists()
+    assert [p.step for p in read_metrics(attached.folder / "metrics.jsonl")] == [1, 2, 3, 4, 5]
+    assert len(hub.jobs.all) == 1
 
 
 def test_the_next_job_goes_on_from_the_step_that_was_pushed(hub: LoopbackHub, remote: Remote) -> None:
