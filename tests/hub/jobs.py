@@ -197,8 +197,8 @@ class Jobs:
         if job.person.credits_usd is not None:
             job.person.credits_usd -= hardware.cost_usd(job.flavor, job.running_s)
         stage, message = job.wanted_end or _verdict(job)
+        shutil.rmtree(home, ignore_errors=True)  # whoever sees the end sees it gone
         job.message, job.stage = message, stage
-        shutil.rmtree(home, ignore_errors=True)
 
     def _run(self, job: Job, home: Path) -> None:
         command = [*job.spec["command"], *(job.spec.get("arguments") or [])]
