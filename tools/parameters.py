@@ -49,9 +49,9 @@ NOT_PACKED = (
     "batches of like length have little padding, and rows packed to 1,000 tokens took 32 % more CPU time a token: "
     "SDPA scores all pairs of a batch; on GPUs not measured"
 )
-"""SmolLM2-135M, LoRA, fp32, chats of 100 tokens, milliseconds of CPU a token: 6.8 batched by length, 7.4 padding-free,
-9.0 packed, 9.4 in random batches. Flash attention would not score all pairs, but transformers 5.23 loads its kernels
-with `kernels` 0.18.2 only, which no index has."""
+"""SmolLM2-135M, LoRA, fp32, chats of 100 tokens, milliseconds of CPU a token: 6.8 in batches of 4 by length, 7.4
+padding-free, 9.0 packed, 9.4 in random batches of 8. Flash attention would not score all pairs, but transformers 5.23
+loads its kernels with `kernels` 0.18.2 to 0.19 only, and the newest on PyPI was 0.17.2 (November 2026)."""
 
 
 class Rates(NamedTuple):
