@@ -107,8 +107,8 @@ class Watch:
         self.backend: Backend = backend_of(run.job.backend)
         self.points = self._known = read_metrics(run.folder / METRICS)
         self.leading: Leading = leading_of(run.spec.method if run.spec else None)
-        same_job = run.report is not None and run.report.job_id == run.job.id
-        self.alerts: list[Alert] = list(run.report.alerts) if same_job and run.report else []
+        told = run.report.alerts if run.report is not None and run.report.job_id == run.job.id else ()
+        self.alerts: list[Alert] = list(told)
         self._logged: list[Point] = []
         self._drawn: list[Point] = []
         self._told_at = self._drawn_at = -math.inf
@@ -120,10 +120,10 @@ class Watch:
         self._collect(state)
         news = self._gather()
         findings = self._judge(state)
-        hopeless = state.stage not in TERMINAL_STAGES and any(rule.level == "error" for rule in findings)
-        if (
-            hopeless and self.run.settings.cancel_hopeless
-        ) or state.stage == "failed":  # a script may outlive the supervisor whose death made it a failure
+        is_hopeless = self.run.settings.cancel_hopeless and any(rule.level == "error" for rule in findings)
+        is_live = state.stage not in TERMINAL_STAGES
+        # A script may outlive the supervisor whose death made it a failure.
+        if (is_live and is_hopeless) or state.stage == "failed":
             state = self.backend.cancel(self.run, self.job)
             self._collect(state)
         report = self._report(state, findings)
@@ -227,8 +227,8 @@ class Watch:
 
     def _verdict(self, state: JobState, findings: dict[Rule, str]) -> tuple[Stage, Health, str]:
         """Return the stage, the health and the reason, as far as they can be believed."""
-        ends, has_ended = self.run.settings.cancel_hopeless, state.stage in TERMINAL_STAGES
-        grave = {rule: text for rule, text in findings.items() if not has_ended or (ends and rule.level == "error")}
+        has_ended, may_end = state.stage in TERMINAL_STAGES, self.run.settings.cancel_hopeless
+        grave = {rule: text for rule, text in findings.items() if not has_ended or (may_end and rule.level == "error")}
         if grave:
             worst = min(grave, key=lambda rule: rule.level)  # "error" comes before "warn"
             return ("failed" if has_ended else state.stage), worst.health, grave[worst]

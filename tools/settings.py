@@ -12,7 +12,7 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from .errors import UserError
 from .facts import Fact
@@ -43,10 +43,10 @@ class Settings(Fact):
     """Hard cap over GPU and LLM money together."""
     cancel_hopeless: bool = True
     """Whether a job is ended whose loss is no number, or whose numbers went far from their start."""
-    notify_command: str | None = None
+    notify_command: str | None = Field(default=None, exclude=True)
     """A command that is started, with the message as its last argument, where a person is needed and at the end."""
-    notify_url: str | None = None
-    """A URL to which the same goes as JSON: run, kind and text."""
+    notify_url: str | None = Field(default=None, exclude=True)
+    """A URL to which the same goes as JSON: run, kind and text. Whoever knows it may write there: no journal has it."""
     notify_bell: bool = False
     """Whether the terminal rings then."""
     python: str = sys.executable

@@ -134,6 +134,8 @@ def test_a_run_calls_at_its_end_and_where_it_needs_an_approval(
     assert "needs an approval" in hook.received[-1]["text"]
     assert main(["resume", "--yes"]) == 0
     assert hook.received[-1]["kind"] == "ended"
+    (journal,) = workdir.glob("training_reports/*/*/journal.jsonl")
+    assert hook.url not in journal.read_text(encoding="utf-8")  # such a URL is a secret of its own
 
 
 def test_a_run_arrives_though_nobody_can_be_called(

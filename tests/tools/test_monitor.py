@@ -135,6 +135,21 @@ def test_a_person_may_let_a_hopeless_job_go_on(prove: Callable[..., Run]) -> Non
     assert [alert["rule"] for alert in told(heard, "alert")] == ["loss_not_finite"]
 
 
+def test_what_is_only_worth_knowing_is_told_once_and_the_job_is_done(prove: Callable[..., Run]) -> None:
+    values = (
+        "((s, {'train/loss': 3.0 - s / 10, **({'eval/loss': s / 10} if s % 10 == 0 else {})}) for s in range(1, 21))"
+    )
+    run, heard = submitted(prove(logs(values) + SAVE))
+    report = monitor_job(run)
+    assert (report.stage, report.health) == ("completed", "done")
+    (alert,) = report.alerts
+    assert (alert.level, alert.rule, alert.step) == ("warn", "overfitting", 20)
+    assert "from 1 at step 10 to 2, while the training loss fell from 2.45 to 1.45" in alert.text
+    assert len(told(heard, "alert")) == 1
+    assert monitor_job(run.record(report)).alerts == (alert,)
+    assert len(told(heard, "alert")) == 1  # nor does whoever looks on later hear of it again
+
+
 def test_what_leads_grpo_is_its_reward(prove: Callable[..., Run]) -> None:
     values = "((s, {'train/loss': 0.0, 'train/reward': s / 10, 'train/learning_rate': 1e-6}) for s in range(1, 11))"
     run, heard = submitted(prove(logs(values) + SAVE, method="grpo"))
