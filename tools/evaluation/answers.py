@@ -30,6 +30,8 @@ SHORT_WORDS = 2
 REFERENCE = "reference"
 """The column under which a metric finds what is right."""
 
+KNOWN = tuple(name for name in REWARDS if name != "length_within")  # a length is no merit of an answer
+
 Scores = Sequence[float | None]
 Metric = Callable[..., Scores]
 
@@ -77,13 +79,13 @@ def find_metric(name: str, folder: Path) -> tuple[Metric, str]:
             return partial(pattern_match, pattern=re.compile(name.removeprefix("regex:"))), f"match of {name}"
         except re.error as error:
             raise InputError(f"`{name}` is no regular expression: {error}.", hint="as in regex:(\\d+)") from error
-    if name in REWARDS:
+    if name in KNOWN:
         function = REWARDS[name].function
-        return (partial(function, column=REFERENCE) if REWARDS[name].needs_column else function), name
+        return (partial(function, reference_column=REFERENCE) if REWARDS[name].needs_column else function), name
     if ".py:" in name:
         own = own_reward(name, folder)
         return own.load(), f"{own.name} (sha256 `{own.sha256[:12]}`)"
-    known = ", ".join(["exact_match", "regex:PATTERN", *REWARDS, "FILE.py:FUNCTION"])
+    known = ", ".join(["exact_match", "regex:PATTERN", *KNOWN, "FILE.py:FUNCTION"])
     raise InputError(f"there is no metric `{name}`.", hint=f"one of {known}")
 
 
