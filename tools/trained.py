@@ -173,7 +173,8 @@ def part_row(number: int, row: dict[str, Any], where: str) -> HeldoutRow:
             reference = answer if isinstance(answer, str) else _content(answer[-1])
         case {"chosen": [_, *_] as turns}:
             prompt, reference = turns[:-1], _content(turns[-1])
-        case {"prompt": prompt} | {"question": str(prompt)}:
+        case {"prompt": asked} | {"question": str(asked)}:
+            prompt = [{"role": "user", "content": asked}] if "prompt" not in row else asked
             found = next((row[name] for name in ANSWERS if row.get(name) is not None), "")
             reference = found if isinstance(found, str) else json.dumps(found)
         case {"text": text}:

@@ -154,3 +154,15 @@ def test_a_batch_gives_each_row_the_loss_it_has_alone(tiny_model: Path) -> None:
         with torch.inference_mode():
             alone = model(input_ids=torch.tensor([row.tokens]), labels=torch.tensor([row.labels])).loss.item()
         assert together[row.number] == pytest.approx(alone, rel=1e-5)
+
+
+def test_a_checkpoint_with_another_vocabulary_is_refused(finish: Finish, taught: Taught) -> None:
+    run = finish(taught.base, taught.adapter, SUMS)
+    file = run.folder / "checkpoint" / "tokenizer.json"
+    tokenizer = json.loads(file.read_text(encoding="utf-8"))
+    words = tokenizer["model"]["vocab"]
+    first, second = list(words)[1000:1002]
+    words[first], words[second] = words[second], words[first]
+    file.write_text(json.dumps(tokenizer), encoding="utf-8")
+    with pytest.raises(ToolError, match="has another vocabulary"):
+        evaluate_model(run)

@@ -19,7 +19,7 @@ from ..rewards.table import REWARDS
 from ..run import Run
 from ..statistics import compare
 from ..trained import HELDOUT, Checkpoint, HeldoutRow, heldout_lines, part_row, spread
-from .client import Decoding, Question, Told, iterate_lines
+from .client import Decoding, Question, Told, Turns, iterate_lines
 from .models import QUANTISATION, LazyServer, Served, both, server
 from .part import FOLDER, Part, sha256_of, with_file, write_items
 
@@ -29,6 +29,8 @@ SHORT_WORDS = 2
 """References of at most so many words, in most rows, are answers that can be compared word for word."""
 REFERENCE = "reference"
 """The column under which a metric finds what is right."""
+
+KNOWN = tuple(name for name in REWARDS if name != "length_within")  # a length is no merit of an answer
 
 Scores = Sequence[float | None]
 Metric = Callable[..., Scores]
@@ -77,13 +79,13 @@ def find_metric(name: str, folder: Path) -> tuple[Metric, str]:
             return partial(pattern_match, pattern=re.compile(name.removeprefix("regex:"))), f"match of {name}"
         except re.error as error:
             raise InputError(f"`{name}` is no regular expression: {error}.", hint="as in regex:(\\d+)") from error
-    if name in REWARDS:
+    if name in KNOWN:
         function = REWARDS[name].function
-        return (partial(function, column=REFERENCE) if REWARDS[name].needs_column else function), name
+        return (partial(function, reference_column=REFERENCE) if REWARDS[name].needs_column else function), name
     if ".py:" in name:
         own = own_reward(name, folder)
         return own.load(), f"{own.name} (sha256 `{own.sha256[:12]}`)"
-    known = ", ".join(["exact_match", "regex:PATTERN", *REWARDS, "FILE.py:FUNCTION"])
+    known = ", ".join(["exact_match", "regex:PATTERN", *KNOWN, "FILE.py:FUNCTION"])
     raise InputError(f"there is no metric `{name}`.", hint=f"one of {known}")
 
 
@@ -169,7 +171,8 @@ def measure_answers(run: Run, checkpoint: Checkpoint, *, metric: str, file: str 
 
 def _answers(served: Served, rows: Sequence[HeldoutRow], path: Path) -> list[str]:
     """Return a model's greedy answer to each row; what an earlier call has answered is not asked again."""
-    questions = [Question(key=str(row.number), prompt=row.prompt) for row in rows]
+    is_chat = served.chat_template is not None
+    questions = [Question(key=str(row.number), prompt=row.prompt if is_chat else _plain(row.prompt)) for row in rows]
     key = f"{sha256_of(path)[:8]}-{served.fingerprint(MAX_TOKENS)}"
     file = served.run.folder / FOLDER / f"answers-{served.name}-{key}.jsonl"
 
@@ -178,6 +181,11 @@ def _answers(served: Served, rows: Sequence[HeldoutRow], path: Path) -> list[str
             questions, Decoding(max_tokens=MAX_TOKENS), file=file, what="answers to rows", judge=_not_judged
         )
     return [lines[question.key]["text"].strip() for question in questions]
+
+
+def _plain(prompt: Turns | str) -> str:
+    """Return a chat as text, for a model that has no template for it."""
+    return prompt if isinstance(prompt, str) else "\n".join(str(turn["content"]) for turn in prompt) + "\n"
 
 
 def _not_judged(question: Question, told: Told) -> dict[str, Any]:
