@@ -55,7 +55,7 @@ def test_an_argument_completes_a_name_and_never_replaces_it() -> None:
     ("asked", "says"),
     [
         ("and publish it", "`publish` is not built yet"),
-        ("every night", "`schedule` is not built yet"),
+        ("every night", "a schedule needs a machine that is always there"),
         ("and evaluate on HumanEval", "the benchmark `humaneval` is not built yet"),
     ],
 )
