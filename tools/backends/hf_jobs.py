@@ -12,8 +12,9 @@ import gzip
 import re
 import shlex
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import FtagentError, InputError, ToolError
 from ..facts import TERMINAL_STAGES, Alert, HardwareChoice, Job, JobIntent, Spec, Stage
@@ -50,6 +51,7 @@ STAGES: dict[str, Stage] = {
     "CANCELED": "cancelled",
     "DELETED": "cancelled",
 }
+T = TypeVar("T")
 _EXIT_CODE = re.compile(r"exit code:? *(\d+)", re.IGNORECASE)
 _TIMEOUT = re.compile(r"time(d )?out", re.IGNORECASE)
 
@@ -72,17 +74,23 @@ class HfJobsBackend:
         """
         assert run.spec is not None
         refuse_local_inputs(run.spec)
-        script = _script(run)
+        script = script_text(run)
         request, api = _request(run, intent, script), hub()
         if job := self.find(run, intent):
             return job
         if repo_id := repository_of(script):
             prepare_repository(api, repo_id)
-        return _job(_post_once(api, request, intent), run, intent)
+        namespace = request["namespace"]
+        info = post_once(
+            lambda: api.run_job(**request),
+            lambda: oldest_job(api, namespace, _labels(intent)),
+            f"start a job in `{namespace}`",
+        )
+        return _job(info, run, intent)
 
     def find(self, run: Run, intent: JobIntent) -> Job | None:
         """Return the job that carries this intent's label and attempt, whatever its stage."""
-        found = _labelled(hub(), namespace_of(run), intent)
+        found = oldest_job(hub(), namespace_of(run), _labels(intent))
         return _job(found, run, intent) if found else None
 
     def status(self, run: Run, job: Job) -> JobState:
@@ -132,7 +140,7 @@ class HfJobsBackend:
         if not self._mirror(run, job).finish():
             text = f"the end of {job.log} may be missing: the Hub did not send the whole log"
             run.journal.tell("alert", **Alert(level="warn", rule="log", text=text).model_dump())
-        if state.stage == "completed" and (repo_id := repository_of(_script(run))):
+        if state.stage == "completed" and (repo_id := repository_of(script_text(run))):
             fetch_results(hub(), repo_id, run.folder, f"pushed-{job.attempt}")
 
     def log_tail(self, run: Run, job: Job, lines: int) -> list[str]:
@@ -182,11 +190,12 @@ def namespace_of(run: Run) -> str:
     Raises:
         UserError: The Hub does not say who we are.
     """
-    repo_id = repository_of(_script(run)) if run.script else None
+    repo_id = repository_of(script_text(run)) if run.script else None
     return repo_id.split("/")[0] if repo_id else owner_of(run)
 
 
-def _script(run: Run) -> str:
+def script_text(run: Run) -> str:
+    """Return the script as it lies in the run's folder."""
     assert run.script is not None
     return (run.folder / run.script.path).read_text(encoding="utf-8")
 
@@ -207,7 +216,20 @@ def refuse_local_inputs(spec: Spec) -> None:
 
 
 def _request(run: Run, intent: JobIntent, script: str) -> dict[str, Any]:
-    """Return the arguments of `run_job`; of secrets there is one, and it is nowhere else in them."""
+    """Return the arguments of `run_job`."""
+    return job_spec(run, script, intent.timeout_s) | {
+        "labels": _labels(intent),
+        "name": f"{intent.label}-{intent.attempt}",
+    }
+
+
+def job_spec(run: Run, script: str, timeout_s: int) -> dict[str, Any]:
+    """Return what a job of this script is, but for its name; of secrets there is one, and it is nowhere else in it.
+
+    Raises:
+        ToolError: The script is too long to travel with a job.
+        UserError: The Hub does not say who we are.
+    """
     from huggingface_hub import get_token
 
     assert run.hardware is not None
@@ -229,9 +251,7 @@ def _request(run: Run, intent: JobIntent, script: str) -> dict[str, Any]:
         },
         "secrets": {"HF_TOKEN": get_token()},
         "flavor": run.hardware.flavor,
-        "timeout": intent.timeout_s,
-        "labels": {RUN_LABEL: intent.label, ATTEMPT_LABEL: str(intent.attempt)},
-        "name": f"{intent.label}-{intent.attempt}",
+        "timeout": timeout_s,
         "namespace": namespace_of(run),
     }
 
@@ -244,16 +264,25 @@ def start_command(hardware: HardwareChoice, pins: tuple[str, ...]) -> str:
     return shlex.join(["uv", "run", "--no-project", "--python", PYTHON, *packages, "python", *launch, SCRIPT])
 
 
-def _post_once(api: HfApi, request: dict[str, Any], intent: JobIntent) -> JobInfo:
-    """Start the job, exactly once: after an answer that is no clear refusal, it is looked for before the next try."""
-    what = f"start a job in `{request['namespace']}`"
+def post_once(post: Callable[[], T], find: Callable[[], T | None], what: str) -> T:
+    """Make something that costs money exactly once: after an answer that is no clear refusal, look for it first.
+
+    Args:
+        post: Makes it.
+        find: Returns it where it was made already.
+        what: What it is for, after "to": `start a job`.
+
+    Raises:
+        UserError: The Hub refuses.
+        ToolError: It was not made; or nobody knows, and then nothing may be made, either.
+    """
     for pause in (*PAUSES_S, None):
         try:
-            return api.run_job(**request)
+            return post()
         except http_error() as error:
             if not is_transient(error):
                 raise explained(error, what) from error
-            if status_of(error) not in NOT_DONE and (found := _look_again(api, request["namespace"], intent)):
+            if status_of(error) not in NOT_DONE and (found := _look_again(find, what)) is not None:
                 return found
             if pause is None:
                 raise explained(error, what) from error
@@ -261,8 +290,8 @@ def _post_once(api: HfApi, request: dict[str, Any], intent: JobIntent) -> JobInf
     raise AssertionError("the last try returns or raises")
 
 
-def _look_again(api: HfApi, namespace: str, intent: JobIntent) -> JobInfo | None:
-    """Return the job that may have been started, or None where several looks have not found it.
+def _look_again(find: Callable[[], T | None], what: str) -> T | None:
+    """Return what may have been made, or None where several looks have not found it.
 
     Raises:
         ToolError: The Hub cannot be asked; then nothing may be started, either.
@@ -270,25 +299,28 @@ def _look_again(api: HfApi, namespace: str, intent: JobIntent) -> JobInfo | None
     for _ in range(LOOKS):
         time.sleep(LOOK_PAUSE_S)
         try:
-            found = _labelled(api, namespace, intent)
+            found = find()
         except FtagentError as error:
             raise ToolError(
-                f"the job may have been started, and the Hub cannot be asked: {error.message}",
-                hint="call submit_job again: it looks for the job first",
+                f"what was asked for ({what}) may have been started, and the Hub cannot be asked: {error.message}",
+                hint="call the same tool again: it looks for it first",
             ) from error
-        if found:
+        if found is not None:
             return found
     return None
 
 
-def _labelled(api: HfApi, namespace: str, intent: JobIntent) -> JobInfo | None:
-    """Return the oldest job with the label of this intent."""
-    labels = {RUN_LABEL: intent.label, ATTEMPT_LABEL: str(intent.attempt)}
+def oldest_job(api: HfApi, namespace: str, labels: dict[str, str]) -> JobInfo | None:
+    """Return the oldest job with these labels, whatever its stage."""
     found = patiently(
         lambda: list(api.list_jobs(namespace=namespace, labels=labels)), f"list the jobs of `{namespace}`"
     )
     oldest_first = sorted(found, key=lambda info: info.created_at or datetime.max.replace(tzinfo=UTC))
     return oldest_first[0] if oldest_first else None
+
+
+def _labels(intent: JobIntent) -> dict[str, str]:
+    return {RUN_LABEL: intent.label, ATTEMPT_LABEL: str(intent.attempt)}
 
 
 def _job(info: JobInfo, run: Run, intent: JobIntent) -> Job:
