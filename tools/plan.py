@@ -139,7 +139,7 @@ def _spec(request: str, reading: Reading, settings: Settings) -> Spec:
         inferred["backend"] = "neither the instruction nor the settings name one"
     else:
         stated.append("backend")
-    stated += [name for name in ("budget_usd", "max_hours") if getattr(reading, name) is not None]
+    stated += [name for name in ("budget_usd", "max_hours", "trigger") if getattr(reading, name) is not None]
     assert reading.model is not None and reading.dataset is not None
     return Spec.model_validate(
         {
@@ -170,10 +170,11 @@ def _open_questions(reading: Reading) -> list[str]:
 
 
 def _targets(reading: Reading, stated: list[str], inferred: dict[str, str]) -> tuple[Target, ...]:
-    if reading.targets or reading.refused_targets:
+    repeated: tuple[Target, ...] = tuple(target for target in reading.targets if target == "schedule")
+    named = reading.targets != repeated  # a schedule says nothing of what is done with the model
+    if named or reading.refused_targets:
         stated.append("targets")
-    also: tuple[Target, ...] = tuple(target for target in reading.targets if target == "schedule")
-    if reading.targets != also:
+    if named:
         return reading.targets
     default: list[Target] = ["evaluate", "export"]
     reason = "no target is named: a model is compared with its base and exported to GGUF"
@@ -184,7 +185,7 @@ def _targets(reading: Reading, stated: list[str], inferred: dict[str, str]) -> t
         default.remove("export")
         reason = f"no target is named; the export is left out because {', '.join(missing)} is not installed"
     inferred["targets"] = reason
-    return (*(target for target in default if target not in reading.refused_targets), *also)
+    return (*(target for target in default if target not in reading.refused_targets), *repeated)
 
 
 def _resolve(spec: Spec, run: Run) -> Spec:

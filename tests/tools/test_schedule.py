@@ -11,7 +11,8 @@ import pytest
 from ftagent.agent.cli import main
 from ftagent.agent.toolbox import Toolbox
 from ftagent.tools.errors import ApprovalNeeded, BudgetExceeded, GateClosed, InputError, ToolError, UserError
-from ftagent.tools.facts import DatasetRef, Schedule, ScheduleQuote, Spec
+from ftagent.tools.facts import DatasetRef, JobReport, Schedule, ScheduleQuote, Spec, Trigger
+from ftagent.tools.jobs import submit_job
 from ftagent.tools.report import render
 from ftagent.tools.run import Run, find_run
 from ftagent.tools.schedule import change_schedule, list_schedules, schedule_run
@@ -85,8 +86,6 @@ def test_a_schedule_is_the_plain_jobs_request_at_its_time(hub: LoopbackHub, read
     schedule = repeat(run, "every Monday at 9:30")
     (made,) = hub.schedules.all.values()
     assert (made.id, made.schedule, made.suspended, made.concurrency) == (schedule.id, "30 9 * * 1", False, False)
-    from ftagent.tools.jobs import submit_job
-
     submit_job(run)
     (job,) = hub.jobs.all.values()
     differs = {key for key in made.spec if made.spec[key] != job.spec[key]}
@@ -214,6 +213,24 @@ def test_a_script_that_changed_since_its_preflight_is_not_repeated(hub: Loopback
     with pytest.raises(GateClosed, match="not the script that preflight proved"):
         repeat(run)
     assert hub.schedules.all == {}
+
+
+def test_a_schedule_that_was_asked_for_is_the_last_step(hub: LoopbackHub, ready: Callable[..., Run]) -> None:
+    run = ready()
+    assert run.spec is not None
+    asked = {"targets": ("schedule",), "trigger": Trigger(kind="cron", cron="0 2 * * *", words="every night at 2")}
+    run = run.record(run.spec.model_copy(update=asked))
+    toolbox = Toolbox(run.record(submit_job(run)), decide=True)
+    assert toolbox.run.job is not None
+    toolbox.run = toolbox.run.record(
+        JobReport(job_id=toolbox.run.job.id, stage="completed", health="done", reason="", seconds=1)
+    )
+    assert toolbox.expected() == "schedule_run"
+    with pytest.raises(ApprovalNeeded):
+        toolbox.call("schedule_run", {})
+    toolbox.decide = Person()
+    assert '"cron":"0 2 * * *"' in toolbox.call("schedule_run", {}).replace(": ", ":")
+    assert toolbox.expected() is None
 
 
 # --- once, whatever breaks --------------------------------------------------------------------------------------------
