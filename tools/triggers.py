@@ -19,14 +19,15 @@ THE_DATASET = ""
 _NIGHT_HOUR = 2
 """For `every night` without an hour: the one of the usual example, when most of Europe and America sleep."""
 _DAYS = (
-    r"sun(?:day)?s?|sonntags?|dimanche",
-    r"mon(?:day)?s?|montags?|lundi",
-    r"tue(?:s(?:day)?)?s?|dienstags?|mardi",
-    r"wed(?:nesday)?s?|mittwochs?|mercredi",
-    r"thu(?:rs(?:day)?)?s?|donnerstags?|jeudi",
-    r"fri(?:day)?s?|freitags?|vendredi",
-    r"sat(?:urday)?s?|samstags?|samedi",
+    r"sundays?|sonntags?|dimanches?",
+    r"mondays?|montags?|lundis?",
+    r"tuesdays?|dienstags?|mardis?",
+    r"wednesdays?|mittwochs?|mercredis?",
+    r"thursdays?|donnerstags?|jeudis?",
+    r"fridays?|freitags?|vendredis?",
+    r"saturdays?|samstags?|samedis?",
 )
+"""From 0, as cron counts them; no abbreviations, which are names of datasets as well (`on sat`)."""
 _ANY_DAY = "|".join(_DAYS)
 _EACH = r"(?:every|each|on|jeden?|am|chaque|le)"
 _CADENCES: tuple[tuple[str, str], ...] = (
@@ -91,9 +92,9 @@ def read_trigger(text: str) -> TriggerReading:
         lowered = text
     found: list[tuple[str, re.Match[str]]] = []
     for name, pattern in (*_CADENCES, *(("webhook", pattern) for pattern in _WATCHES)):
-        match = re.search(_EDGE.format(f"(?:{pattern})"), lowered)
-        if match and not any(_overlap(match, other) for _, other in found):
-            found.append((name, match))
+        for match in re.finditer(_EDGE.format(f"(?:{pattern})"), lowered):
+            if not any(_overlap(match, other) for _, other in found):
+                found.append((name, match))
     if not found:
         return TriggerReading(trigger=None, question=None, rest=text)
     if {name for name, _ in found} in ({"week", "named"}, {"month", "date"}):  # `weekly, on Mondays` is one statement

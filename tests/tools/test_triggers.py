@@ -61,6 +61,8 @@ def test_words_become_the_expression_that_they_mean(said: str, cron: str) -> Non
         ("every night at 2 Europe/Berlin", "which hour in UTC"),
         ("every night at 2 UTC+3", "which hour in UTC"),
         ("hourly and every night at 2", "both said"),
+        ("every Monday at 9 and every Friday at 18", "both said"),
+        ("every night at 2 and every night at 5", "both said"),
         ("cron 0 0 31 2 *", "never fires"),
         ("cron 0 24 * * *", "no hour of a schedule"),
         ("and evaluate every new checkpoint each night", "cannot evaluate a series"),
@@ -88,7 +90,9 @@ def test_a_dataset_that_is_watched_is_one_repository(said: str, watched: str) ->
     assert read.trigger is not None and (read.trigger.kind, read.trigger.watched) == ("webhook", watched)
 
 
-@pytest.mark.parametrize("text", ["fine-tune M on acme/daily-news", "fine-tune M on a/hourly for 2 epochs", "sun-2b"])
+@pytest.mark.parametrize(
+    "text", ["fine-tune M on acme/daily-news", "fine-tune M on a/hourly for 2 epochs", "fine-tune M on sat"]
+)
 def test_names_say_nothing_of_time(text: str) -> None:
     read = read_trigger(text)
     assert (read.trigger, read.question, read.rest) == (None, None, text)
