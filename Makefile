@@ -6,7 +6,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --con
 
 DEMO = fine-tune SmolLM2-135M-Instruct on examples/docstrings.jsonl, compare it with the base model and export it to GGUF
 
-.PHONY: demo test test-slow check format bench bench-memory bench-zoo bench-data bench-sandbox bench-methods bench-failures drift lock clean help
+.PHONY: $(shell sed -n 's/^\([a-z-]*\):.*\#\#.*/\1/p' $(firstword $(MAKEFILE_LIST)))
 
 help:            ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -45,11 +45,21 @@ bench-failures: $(VENV)/.dev   ## the failure classes against the corpus of ende
 bench-methods: $(VENV)/.dev    ## a whole run of every method on a small real model; about 40 minutes (ONLY=dpo for one)
 	$(BIN)/python tests/bench/methods.py $(if $(ONLY),--only $(ONLY))
 
+bench-preflight: $(VENV)/.dev  ## mutants that preflight must stop, and sound runs that it must not; about 5 minutes
+	$(BIN)/python tests/mutants/bench.py $(ONLY)
+
 bench-data: $(VENV)/.dev       ## the full scan and the sampled verdict on a million chats, beside TRL's own preparation
 	$(BIN)/python tests/bench/data.py
 
 bench-sandbox: $(VENV)/.dev    ## attacks on the sandbox in every jail that this machine has, and items a second
 	$(BIN)/python tests/bench/sandbox.py
+
+bench-eval: $(VENV)/.dev       ## our client against lm-eval's own, on the same server: items a second and scores
+	$(PIP) --editable '.[local,demo,eval]'
+	$(BIN)/python tests/bench/eval.py
+
+bench-faults: $(VENV)/.dev     ## every fault on every call of a job on the Hub, and how the run comes through (minutes)
+	$(BIN)/python tests/bench/faults.py
 
 drift:                         ## the scripts and their preflight against the newest TRL, transformers, peft and accelerate
 	test -x $(VENV)-drift/bin/python || $(PYTHON) -m venv $(VENV)-drift
@@ -57,6 +67,9 @@ drift:                         ## the scripts and their preflight against the ne
 	$(VENV)-drift/bin/python -m pip install --quiet --disable-pip-version-check --upgrade torch==2.13.0 trl transformers peft accelerate datasets trackio
 	$(VENV)-drift/bin/python -m pip freeze | grep -iE '^(trl|transformers|peft|accelerate|datasets|trackio)=='
 	$(VENV)-drift/bin/python -m pytest -m "not slow" tests/tools/templates tests/tools/test_preflight.py tests/tools/test_script.py
+
+bench-train: $(VENV)/.dev      ## our script beside `trl sft` and a plain one: trained tokens a second, and held-out loss
+	$(BIN)/python tests/bench/train.py
 
 lock:                          ## pin every transitive version anew (needs uv)
 	echo torch==2.13.0 | uv pip compile --quiet --constraint - --universal --python-version 3.11 --all-extras pyproject.toml --no-header --no-annotate -o constraints.txt

@@ -34,6 +34,7 @@ def approve(run: Run, quote: Quote, decide: Decide | bool | None) -> Approval:
         )
     if decide is True:
         return Approval(quote=quote, by="--yes")
+    run.journal.tell("asks", text=f"the job on `{quote.flavor}` ({words(quote)}) waits for an approval")
     if decide is False or not decide(quote):
         raise ApprovalNeeded(
             f"the job on `{quote.flavor}` ({words(quote)}) was declined.",

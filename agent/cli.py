@@ -189,19 +189,22 @@ def _watch(arguments: list[str]) -> int:
     from ..tools.monitor import monitor_job
     from .console import RunConsole
     from .events import json_lines
+    from .notify import notifiers
 
     options = _common("ftagent watch", "Look on while a run's job works; Ctrl-C leaves it running.", arguments)
     run = _with_a_job(options)
     with RunConsole() as console:
-        run.journal.listeners.append(json_lines(sys.stdout) if options.json else console)
+        run.journal.listeners += [json_lines(sys.stdout) if options.json else console, *notifiers(_settings(options))]
         run.journal.tell("step", tool="monitor_job")
         report = monitor_job(run)
+        said = f"the job is {report.stage.replace('_', ' ')}: {report.reason}"
+        run.journal.tell("watched", stage=report.stage, text=said)
     if options.json:
         print(report.model_dump_json())
-    _say(f"the job is {report.stage.replace('_', ' ')}: {report.reason}")
+    _say(said)
     if run.report is None or run.ended is None:
         _say(f"hint: `ftagent resume {run.id}` goes on from here")
-    return DONE if report.health in ("done", "healthy") else FAILED
+    return DONE if report.health in ("done", "healthy", "warned") else FAILED
 
 
 def _with_a_job(options: argparse.Namespace) -> Run:

@@ -160,12 +160,13 @@ def fact_line(event: Event) -> Text | None:
         case Job() as job:
             return _line(True, "job", f"{job.id} on {job.backend}", f"log {job.log}")
         case JobReport() as report:
-            loss = f"loss {report.first_loss:.3f} → {report.last_loss:.3f}" if report.last_loss is not None else ""
+            course = report.course
+            went = f"{course.label} {course.first:.3f} → {course.last:.3f}" if course else ""
             rate = f"{report.tokens_per_s:.0f} tokens/s" if report.tokens_per_s else ""
             peak = f"peak {report.peak_memory_gib:.1f} GiB" if report.peak_memory_gib else ""
             why = "" if report.health == "done" else report.reason
             return _line(
-                report.health == "done", "training", report.health, why, loss, duration(report.seconds), rate, peak
+                report.health == "done", "training", report.health, why, went, duration(report.seconds), rate, peak
             )
         case Repair() as repair:
             changes = [f"{change.name} {change.old} → {change.new}" for change in repair.changes]
@@ -202,22 +203,35 @@ def _line(good: bool, title: str, *parts: str) -> Text:
 
 
 def progress_line(step: str, data: dict[str, Any]) -> Text:
-    """Return the live line of a long step; for training with step, loss, speed, time left and the loss curve."""
+    """Return the live line of a long step; for training with its numbers, what is left, and the curve of one."""
     parts = [step]
-    if (loss := data.get("loss")) is not None:
-        total = f"/{data['total_steps']}" if data.get("total_steps") else ""
-        parts.append(f"step {data['step']}{total}")
-        parts.append(f"loss {loss:.3f}")
-        if data.get("tokens_per_s"):
-            parts.append(f"{data['tokens_per_s']:.0f} tokens/s")
-        if data.get("seconds_left") is not None:
-            parts.append(f"{duration(data['seconds_left'])} left")
-        parts.append(curve(data.get("losses", ())))
+    if data.get("loss") is not None or data.get("value") is not None:
+        parts += _training_parts(data)
     else:
         parts.append(str(data.get("text") or data.get("step") or "")[:LINE_CHARS])
         if data.get("total"):
             parts.append(f"{data.get('done', 0)}/{data['total']}")
     return Text(" · ".join(part for part in parts if part), style="dim")
+
+
+def _training_parts(data: dict[str, Any]) -> list[str]:
+    """Return step, leading number, rate, gradient, speed, time and money left, and the leading number's curve."""
+    total = f"/{data['total_steps']}" if data.get("total_steps") else ""
+    leads = data.get("value") is not None
+    name, value = (data.get("leading", "loss"), data["value"]) if leads else ("loss", data["loss"])
+    parts = [f"step {data['step']}{total}", f"{name} {value:.3f}"]
+    if data.get("learning_rate") is not None:
+        parts.append(f"lr {data['learning_rate']:.1e}")
+    if data.get("grad_norm") is not None:
+        parts.append(f"gradient {data['grad_norm']:.2g}")
+    if data.get("tokens_per_s"):
+        parts.append(f"{data['tokens_per_s']:.0f} tokens/s")
+    if data.get("seconds_left") is not None:
+        parts.append(f"{duration(data['seconds_left'])} left")
+    if data.get("cost_usd"):
+        to_come = data.get("cost_usd_left")
+        parts.append(f"${data['cost_usd']:.2f}" + (f" + ${to_come:.2f} to come" if to_come is not None else ""))
+    return [*parts, curve(data.get("values" if leads else "losses", ()))]
 
 
 def example_text(data: dict[str, Any]) -> Text:

@@ -7,6 +7,8 @@ An event is `tools.journal.Event`: `{"run", "seq", "at", "kind", "data"}`. Journ
     progress    a long step is under way             {"step", …}: for training `step`, `loss`, `tokens_per_s`, …
     example     a row as the trainer sees it         {"row", "segments": [[text, whether it carries loss], …]}
     alert       a rule fired while a job runs        {"level", "rule", "text", "step"}
+    asks        a person is asked to approve     {"text"}
+    watched     `ftagent watch` saw a job's end  {"stage", "text"}
     error       the run stops here                   {"code", "message", "hint"}
 """
 

@@ -25,6 +25,7 @@ from .approval import Decide
 from .context import build_messages, system_prompt
 from .events import stream_events
 from .llm import make_planner
+from .notify import notifiers
 from .toolbox import Toolbox, ToolInfo, input_schema, tool_info
 
 MAX_STEPS = 200
@@ -130,7 +131,7 @@ class FineTuneAgent:
 
     def _drive(self, run: Run, instruction: str, listeners: Sequence[Listener], resumed: bool = False) -> RunResult:
         """Let the planner work until the way is at its end, and journal how it ended."""
-        run.journal.listeners = [report.writer(run.journal), *listeners]
+        run.journal.listeners = [report.writer(run.journal), *listeners, *notifiers(self.settings)]
         toolbox = Toolbox(run, request=instruction, decide=self.approve, dry_run=self.dry_run)
         try:
             if resumed:

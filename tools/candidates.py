@@ -131,10 +131,10 @@ def _batches(work: Work, wish: Wish, flavor: Flavor) -> list[tuple[int, int]]:
     smallest = work.smallest_batch
     step_rows = max(smallest, work.step_rows // max(1, flavor.gpus))
     if wish.batch is not None:
-        return [(wish.batch, wish.accumulation or max(1, step_rows // wish.batch))]
+        return [(wish.batch, wish.accumulation or work.accumulation(wish.batch, flavor.gpus))]
     sizes = [size for power in range(int(math.log2(step_rows)) + 1) if (size := 2**power) >= smallest]
     if wish.accumulation is None:
-        return [(size, step_rows // size) for size in sizes]
+        return [(size, work.accumulation(size, flavor.gpus)) for size in sizes]
     return [(size, wish.accumulation) for size in sizes if size * wish.accumulation <= step_rows or size == smallest]
 
 

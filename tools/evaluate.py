@@ -1,109 +1,99 @@
-"""Base and tuned model on the rows that training never saw: the same tokens, paired, with a verdict."""
+"""Base and tuned model under one harness after the other, paired item by item, with a verdict for each."""
 
 from __future__ import annotations
 
-import json
-import math
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
-from .errors import ToolError
-from .facts import Comparison, Evaluation, Sample
+from .errors import InputError, ToolError
+from .evaluation import human_eval
+from .evaluation.answers import fitting_metric, measure_answers
+from .evaluation.benchmark import run_human_eval
+from .evaluation.heldout import measure_heldout
+from .evaluation.lm_harness import run_lm_eval
+from .evaluation.models import server
+from .evaluation.part import Part, sha256_of
+from .facts import Evaluation
 from .gates import require
 from .run import Run
-from .statistics import compare, compare_perplexity
-from .trained import CHECKPOINT, HELDOUT, Checkpoint, HeldoutRow, find_checkpoint, heldout_rows, spread, trained_with
-from .worker import run_worker
+from .trained import CHECKPOINT, Checkpoint, find_checkpoint
 
-ITEMS = "eval/heldout_items.jsonl"
-FEWEST_ROWS = 2
-SAMPLES = 3
-SAMPLE_TOKENS = 64
-TIMEOUT_S = 4 * 3600
+MOST_SAMPLES = 20
 
 
-def evaluate_model(run: Run) -> Evaluation:
-    """Compare the fine-tuned model with its base on the run's held-out rows.
+def evaluate_model(
+    run: Run,
+    *,
+    benchmarks: list[str] | None = None,
+    samples: int = 0,
+    metric: str | None = None,
+    rows: str | None = None,
+) -> Evaluation:
+    """Compare the fine-tuned model with its base, paired, on held-out rows and on benchmarks.
 
-    Returns paired comparisons of the loss of each row (its verdict leads: better, worse or no evidence) and of the
-    perplexity over all tokens, three held-out questions answered by both models, and the file with the result of every
-    row. Both models see the same tokens, masked and cut as in training.
+    Returns comparisons, each with base, tuned, interval, test, smallest difference that could have shown and verdict
+    (better, worse or no evidence; the first leads), held-out questions answered by both models, what the training may
+    have made the model forget, caveats, and the files with the result of every item. Without arguments: the method's
+    own measure on held-out rows, the benchmarks that the person named, and exact match where held-out answers are
+    short. An interrupted benchmark goes on where it was.
 
     Args:
         run: The run, with its training completed.
+        benchmarks: humaneval, or names of tasks of lm-eval; by default those that the person named.
+        samples: Answers to draw for each item of HumanEval beside the greedy one, for pass@k, at most 20.
+        metric: exact_match, regex:PATTERN, a name of a reward, or FILE.py:FUNCTION, on generated answers.
+        rows: A file of rows with answers to use the metric on, instead of the held-out ones.
 
     Raises:
+        InputError: A metric or file is of no use.
         ToolError: The checkpoint does not load or is another model, or fewer than two rows were held out.
     """
     require("evaluate_model", run)
+    assert run.spec is not None and run.script is not None
     started = time.monotonic()
-    checkpoint, rows = find_checkpoint(run), heldout_rows(run)
-    _require_enough(len(rows), f"{HELDOUT} has")
-    asked = spread(rows, SAMPLES)
-    measured = _measure(run, checkpoint, asked)
-    items = measured["items"]
-    _require_enough(len(items), "the cut at max_length leaves tokens to predict in")
-    _write_items(run, items)
-    tokens = sum(item["tokens"] for item in items)
+    names = _named(benchmarks if benchmarks is not None else run.spec.overrides.benchmarks or ())
+    if not 0 <= samples <= MOST_SAMPLES:
+        raise InputError(f"{samples} samples are not possible.", hint=f"0 to {MOST_SAMPLES}")
+    if run.script.method == "reward" and (names or metric or rows):
+        raise InputError("a reward model answers nothing.", hint="leave benchmarks, metric and rows out")
+    checkpoint = find_checkpoint(run)
+    measured, general = measure_heldout(run, checkpoint)
+    parts = [measured, *_answered(run, checkpoint, metric, rows), *_benchmarks(run, checkpoint, names, samples)]
+    everything = [*parts, *([general] if general else [])]
     return Evaluation(
-        comparisons=_compare(items),
-        samples=tuple(
-            Sample(prompt=row.question, reference=row.reference, base=base, tuned=tuned)
-            for row, base, tuned in zip(asked, measured["base_answers"], measured["tuned_answers"], strict=True)
-        ),
-        items=ITEMS,
+        comparisons=tuple(comparison for part in parts for comparison in part.comparisons),
+        general=general.comparisons if general else (),
+        samples=next((part.samples for part in everything if part.samples), ()),
+        items=measured.file,
+        files={part.file: sha256_of(run.folder / part.file) for part in everything},
+        caveats=tuple(caveat for part in everything for caveat in part.caveats),
         checkpoint=CHECKPOINT,
         seconds=time.monotonic() - started,
-        harness=f"loss of {tokens:,} held-out tokens in {len(items)} rows, "
-        f"transformers {measured['transformers']}, {measured['dtype']} on {measured['device']}",
+        harness="; ".join(part.harness for part in everything),
     )
 
 
-def _require_enough(rows: int, where: str) -> None:
-    if rows < FEWEST_ROWS:
-        raise ToolError(
-            f"{where} {rows} rows: base and tuned model cannot be compared on fewer than {FEWEST_ROWS}.",
-            hint="train on at least 20 rows (a tenth is held out), or call export_gguf without a comparison",
-        )
+def _named(benchmarks: Sequence[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name.strip().lower() for name in benchmarks))
 
 
-def _measure(run: Run, checkpoint: Checkpoint, asked: Sequence[HeldoutRow]) -> dict[str, Any]:
-    parameters = trained_with(run)
-    request = {
-        "base": checkpoint.base,
-        "revision": checkpoint.revision,
-        "checkpoint": str(checkpoint.folder),
-        "is_adapter": checkpoint.is_adapter,
-        "rows": str(run.folder / HELDOUT),
-        "loss_on": parameters["loss_on"],
-        "max_length": parameters["max_length"],
-        "questions": [row.prompt for row in asked],
-        "max_new_tokens": SAMPLE_TOKENS,
-    }
-    return run_worker(
-        run.settings,
-        "heldout.py",
-        request,
-        log=run.log("evaluate"),
-        timeout_s=TIMEOUT_S,
-        on_progress=lambda progress: run.journal.tell("progress", step="evaluate", **progress),
-    )
+def _answered(run: Run, checkpoint: Checkpoint, metric: str | None, rows: str | None) -> Iterator[Part]:
+    """Yield the scores of generated answers, where the person asked for them or the rows call for them."""
+    if metric is not None or rows is not None:
+        yield measure_answers(run, checkpoint, metric=metric or "exact_match", file=rows, reason="")
+    elif (fitting := fitting_metric(run)) and _can_serve():
+        yield measure_answers(run, checkpoint, metric=fitting[0], file=None, reason=fitting[1])
 
 
-def _write_items(run: Run, items: Sequence[dict[str, Any]]) -> None:
-    """Write one line for each row; a loss that is no number becomes null, which JSON has."""
-    file = run.folder / ITEMS
-    file.parent.mkdir(exist_ok=True)
-    with file.open("w", encoding="utf-8") as lines:
-        for item in items:
-            line = {k: v if math.isfinite(v) else None for k, v in item.items()}
-            lines.write(json.dumps(line) + "\n")
+def _can_serve() -> bool:
+    try:
+        return bool(server())
+    except ToolError:
+        return False
 
 
-def _compare(items: Sequence[dict[str, Any]]) -> tuple[Comparison, ...]:
-    base, tuned, tokens = ([item[key] for item in items] for key in ("base_loss", "tuned_loss", "tokens"))
-    return (
-        compare("held-out loss", base, tuned, higher_is_better=False),
-        compare_perplexity(base, tuned, tokens),
-    )
+def _benchmarks(run: Run, checkpoint: Checkpoint, names: Sequence[str], samples: int) -> Iterator[Part]:
+    if human_eval.NAME in names:
+        yield run_human_eval(run, checkpoint, samples=samples)
+    if others := [name for name in names if name != human_eval.NAME]:
+        yield run_lm_eval(run, checkpoint, others)

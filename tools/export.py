@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .errors import ToolError
+from .errors import InputError, ToolError
 from .facts import Export, GgufFile, GgufProof
 from .gates import require
 from .llama_cpp import (
@@ -23,14 +23,12 @@ from .llama_cpp import (
     served_template,
     write_modelfile,
 )
+from .merging import chat_template, merged, merged_path
 from .run import Run, experiment_name
-from .trained import CHECKPOINT, Checkpoint, find_checkpoint, heldout_rows, spread, trained_with
-from .worker import run_worker
+from .trained import Checkpoint, find_checkpoint, heldout_rows, spread, trained_with
 
 FOLDER = "gguf"
-MERGED = "gguf/merged"
 DEFAULT = ("Q4_K_M",)
-MERGE_TIMEOUT_S = 3600
 
 QUESTIONS = 3
 ANSWER_TOKENS = 256
@@ -52,11 +50,13 @@ def export_gguf(run: Run, *, quantisations: list[str] | None = None) -> Export:
         quantisations: Names of llama.cpp's, such as Q4_K_M, Q5_K_M, Q6_K, Q8_0 and F16.
 
     Raises:
-        InputError: A quantisation is not known; the message lists those that are.
+        InputError: A quantisation is not known (the message lists those that are), or the model generates nothing.
         ToolError: A step failed, or a file failed its proof.
     """
     require("export_gguf", run)
     assert run.spec is not None
+    if run.spec.method == "reward":
+        raise InputError("a reward model generates nothing, and GGUF is for models that do.", hint="use checkpoint/")
     started = time.monotonic()
     stated = quantisations or run.spec.overrides.quantisations or DEFAULT
     wanted = list(dict.fromkeys(known_quantisation(name) for name in stated))
@@ -65,7 +65,7 @@ def export_gguf(run: Run, *, quantisations: list[str] | None = None) -> Export:
         run = _make(run, checkpoint, missing)
     return Export(
         files=tuple(file for name in wanted for file in run.files if file.quantisation == name),
-        merged=MERGED if checkpoint.is_adapter else CHECKPOINT,
+        merged=merged_path(checkpoint),
         seconds=time.monotonic() - started,
     )
 
@@ -84,7 +84,7 @@ def _make(run: Run, checkpoint: Checkpoint, quantisations: Sequence[str]) -> Run
     """Make one file after the other, and record each as soon as it is proven."""
     folder = run.folder / FOLDER
     folder.mkdir(exist_ok=True)
-    model = _merge(run, checkpoint) if checkpoint.is_adapter else checkpoint.folder
+    model = merged(run, checkpoint)
     f16 = folder / "intermediate-F16.gguf"
     f16.unlink(missing_ok=True)
     try:
@@ -116,19 +116,6 @@ def _make_file(run: Run, model: Path, f16: Path, quantisation: str) -> GgufFile:
     )
 
 
-def _merge(run: Run, checkpoint: Checkpoint) -> Path:
-    _tell(run, "merge", "the adapter into its base")
-    destination = run.folder / MERGED
-    request = {
-        "base": checkpoint.base,
-        "revision": checkpoint.revision,
-        "checkpoint": str(checkpoint.folder),
-        "destination": str(destination),
-    }
-    run_worker(run.settings, "merge.py", request, log=run.log("export"), timeout_s=MERGE_TIMEOUT_S)
-    return destination
-
-
 def _write(run: Run, model: Path, f16: Path, out: Path, quantisation: str) -> None:
     """Write one file: by the converter alone, or by the quantiser from 16-bit weights."""
     if quantisation in CONVERTED:
@@ -154,7 +141,7 @@ def _prove(run: Run, model: Path, gguf: Path) -> GgufProof:
     with serve(run.settings, gguf, log=run.log("export"), context=context) as url:
         served = served_template(url)
         replies = _replies(url, prompts)
-    template = _chat_template(model)
+    template = chat_template(model)
     _require_good(gguf.name, replies, template is None or template == served)
     last = replies[-1]
     return GgufProof(
@@ -188,11 +175,6 @@ def _require_good(name: str, replies: Sequence[Reply], template_matches: bool) -
         f"`{name}` failed its proof in llama.cpp: {failure}.",
         hint="train longer, or try a finer quantisation, such as Q8_0",
     )
-
-
-def _chat_template(folder: Path) -> str | None:
-    file = folder / "chat_template.jinja"
-    return file.read_text(encoding="utf-8") if file.exists() else None
 
 
 def _eos_token(folder: Path) -> str:

@@ -17,7 +17,9 @@ Adapter = Literal["full", "lora", "qlora"]
 Precision = Literal["fp32", "fp16", "bf16"]
 Sharding = Literal["ddp", "fsdp2", "zero3"]
 Stage = Literal["queued", "running", "completed", "failed", "cancelled", "timed_out"]
-Health = Literal["healthy", "diverged", "stalled", "out_of_memory", "timed_out", "failed", "cancelled", "done"]
+Health = Literal[
+    "healthy", "warned", "diverged", "stalled", "out_of_memory", "timed_out", "failed", "cancelled", "done"
+]
 Verdict = Literal["better", "worse", "no evidence"]
 Rung = Literal[
     "smaller_batch",
@@ -473,6 +475,14 @@ class Failure(Fact):
     """What a person should do where no repair is left."""
 
 
+class Course(Fact):
+    """How a number went: the means of the first and of the last tenth of its points."""
+
+    label: str
+    first: float
+    last: float
+
+
 class JobReport(Fact):
     """How a job stands, or how it ended."""
 
@@ -486,6 +496,8 @@ class JobReport(Fact):
     """Mean training loss of the first tenth of the points."""
     last_loss: float | None = None
     """Mean training loss of the last tenth."""
+    leading: Course | None = None
+    """The number that leads the method, where that is not its loss."""
     tokens_per_s: float | None = None
     peak_memory_gib: float | None = None
     cost_usd: float = 0.0
@@ -495,6 +507,13 @@ class JobReport(Fact):
     alerts: tuple[Alert, ...] = ()
     result: dict[str, Any] = {}
     """The script's own `result.json`."""
+
+    @property
+    def course(self) -> Course | None:
+        """The course of the number that leads the method, None before anything was logged."""
+        if self.leading is not None or self.first_loss is None or self.last_loss is None:
+            return self.leading
+        return Course(label="loss", first=self.first_loss, last=self.last_loss)
 
 
 # --- repair_run -------------------------------------------------------------------------------------------------------
@@ -527,6 +546,8 @@ class Repair(Fact):
     """Values of the script that a planner had set, and that stay."""
     rewrites: bool = False
     """Whether the script must be written anew."""
+    starts_anew: bool = False
+    """Whether the next job must not go on from what the last one left."""
     hours: Range | None = None
     """What the next job takes; None where there is none."""
     cost_usd: Range | None = None
@@ -550,6 +571,10 @@ class Comparison(Fact):
     test: str
     p_value: float
     verdict: Verdict
+    smallest: float | None = None
+    """The smallest difference that this many items show in four of five cases; None where there is none to tell."""
+    file: str = ""
+    """The result of each item, relative to the run folder."""
 
 
 class Sample(Fact):
@@ -567,10 +592,16 @@ class Evaluation(Fact):
     comparisons: tuple[Comparison, ...]
     samples: tuple[Sample, ...]
     items: str
-    """Per-item results, relative to the run folder."""
+    """Per-item results of the leading comparison, relative to the run folder."""
     checkpoint: str
     seconds: float
     harness: str
+    general: tuple[Comparison, ...] = ()
+    """Beside the goal: what the training may have made the model forget."""
+    files: dict[str, str] = {}
+    """Files with per-item results, relative to the run folder, and their SHA-256; no score stands without one."""
+    caveats: tuple[str, ...] = ()
+    """What a reader of the scores must know, such as rows of a benchmark that were found in the training data."""
 
     @property
     def verdict(self) -> Verdict:

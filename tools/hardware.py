@@ -13,7 +13,7 @@ from .candidates import Plan, Wish
 from .catalog import Catalog, catalog
 from .choice import Limits, Search, choose, refuse, shortage, time_words, unique_flavors
 from .errors import ToolError
-from .facts import Adapter, Candidate, HardwareChoice, Precision, Range, Spec
+from .facts import REWARDED_METHODS, Adapter, Candidate, HardwareChoice, Precision, Range, Spec
 from .flavor import LOCAL, Flavor, local_flavor
 from .gates import DATA, require
 from .ledger import correction
@@ -79,8 +79,10 @@ def pick_hardware(
         adapter=_agreed("adapter", stated.adapter, adapter),
         precision=precision,
         batch=_agreed("batch", stated.per_device_train_batch_size, batch),
-        # Whoever states a batch and no accumulation, as TRL does, means that batch to be the step.
-        accumulation=stated.gradient_accumulation_steps or (1 if stated.per_device_train_batch_size else None),
+        # Whoever states a batch and no accumulation, as TRL does, means that batch to be the step; but a step must hold
+        # all completions of a prompt.
+        accumulation=stated.gradient_accumulation_steps
+        or (1 if stated.per_device_train_batch_size and spec.method not in REWARDED_METHODS else None),
         checkpointing=checkpointing,
     )
     flavors, prices = _flavors(spec, flavor)

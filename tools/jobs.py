@@ -6,7 +6,7 @@ from .backends import backend_of
 from .errors import BudgetExceeded, GateClosed
 from .facts import HardwareChoice, Job, JobIntent, JobReport, Quote, Script, Spec
 from .gates import require
-from .monitor import Watch, price_usd_per_hour
+from .monitor import Watch, cost_cap, price_usd_per_hour
 from .run import Run
 from .script import script_is_unchanged
 
@@ -91,12 +91,6 @@ def hold_to_cap(run: Run, quote: Quote) -> None:
             f"this job could cost ${quote.reserve_usd:.2f} on top of ${run.cost_usd:.2f} spent; the cap is ${cap:.2f}.",
             hint=f"raise the cap to at least ${worst:.2f} with --max-cost, or ask for less",
         )
-
-
-def cost_cap(run: Run) -> float | None:
-    """Return the lower of the settings' cap and the stated budget, in US dollars; None without any."""
-    caps = (run.settings.max_cost_usd, run.spec.budget_usd if run.spec else None)
-    return min((cap for cap in caps if cap is not None), default=None)
 
 
 def _settled(run: Run) -> tuple[Spec, HardwareChoice, Script]:

@@ -170,7 +170,7 @@ class Journal:
             ) from None
         self._lock = lock
         self._events = list(read_events(self.folder / JOURNAL)) or self._events
-        _cut_torn_line(self.folder / JOURNAL)
+        cut_torn_line(self.folder / JOURNAL)
 
     def release(self) -> None:
         """Let another process write."""
@@ -205,7 +205,8 @@ def _write_lines(path: Path, events: list[Event]) -> None:
             raise
 
 
-def _cut_torn_line(path: Path) -> None:
+def cut_torn_line(path: Path) -> None:
+    """Cut a last line that a killed process left half written."""
     if not path.exists():
         return
     whole = path.read_bytes()

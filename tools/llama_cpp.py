@@ -156,7 +156,7 @@ def _when_loaded(process: subprocess.Popen[bytes], answer: Path, gguf: Path, out
             raise ToolError(f"llama.cpp did not load `{gguf.name}` within {timeout_s:g} s.", hint=f"read {output.name}")
         time.sleep(0.05)
     url = json.loads(answer.read_text(encoding="utf-8"))["url"]
-    _call(url, "/health")
+    call(url, "/health")
     return url
 
 
@@ -175,11 +175,11 @@ def ask(url: str, prompt: list[dict[str, Any]] | str, *, max_tokens: int) -> Rep
         ToolError: The server refuses the prompt, such as one that is longer than its context.
     """
     if isinstance(prompt, str):
-        body = _call(url, "/completion", {"prompt": prompt, "n_predict": max_tokens, "temperature": 0})
+        body = call(url, "/completion", {"prompt": prompt, "n_predict": max_tokens, "temperature": 0})
         text, stopped = body["content"], body["stop_type"] == "eos"
     else:
         request = {"messages": prompt, "max_tokens": max_tokens, "temperature": 0}
-        body = _call(url, "/v1/chat/completions", request)
+        body = call(url, "/v1/chat/completions", request)
         choice = body["choices"][0]
         text = choice["message"].get("content") or choice["message"].get("reasoning_content") or ""
         stopped = choice["finish_reason"] == "stop"
@@ -188,11 +188,15 @@ def ask(url: str, prompt: list[dict[str, Any]] | str, *, max_tokens: int) -> Rep
 
 def served_template(url: str) -> str:
     """Return the chat template that the server read from the GGUF file."""
-    return _call(url, "/props")["chat_template"]
+    return call(url, "/props")["chat_template"]
 
 
-def _call(url: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Send one request, past any proxy that the environment names: the server is on this machine."""
+def call(url: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Send one request, past any proxy that the environment names: the server is on this machine.
+
+    Raises:
+        ToolError: The server refuses the request, or does not answer.
+    """
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(url + path, data=data, headers={"Content-Type": "application/json"})
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))

@@ -88,8 +88,9 @@ def _always(shape: Architecture, setup: Setup) -> Items:
 
 
 def _teacher_weights(shape: Architecture, setup: Setup) -> float:
-    """Return the bytes of a distillation's teacher, which is held in what is computed in."""
-    return (setup.teacher or shape).parameters * BYTES[setup.precision] if setup.method == "distillation" else 0
+    """Return the bytes of a distillation's teacher, which is held as the scripts hold the student (`dtype`)."""
+    number = 4 if setup.adapter == "full" and not setup.pure else BYTES[setup.precision]
+    return (setup.teacher or shape).parameters * number if setup.method == "distillation" else 0
 
 
 def _weights(shape: Architecture, setup: Setup) -> float:

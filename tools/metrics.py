@@ -11,7 +11,8 @@ import math
 import os
 import re
 import sqlite3
-from collections.abc import Iterable, Iterator
+import statistics
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -21,6 +22,10 @@ from .files import write_whole
 
 LOSS = "train/loss"
 EVAL_LOSS = "eval/loss"
+REWARD = "train/reward"
+REWARD_STD = "train/reward_std"
+GRADIENT_NORM = "train/grad_norm"
+LEARNING_RATE = "train/learning_rate"
 STEP = "train/global_step"
 """Trackio's own step only counts log calls; the trainer's step is among the values."""
 
@@ -29,6 +34,43 @@ _PAIR = re.compile(r"'([\w/]+)': '?(-?(?:\d[\d.]*(?:e[-+]?\d+)?|nan|inf))\b")
 _RESUMED = re.compile(r"goes on from step (\d+)")
 OF_METRICS = ("{'", "goes on from step ")
 """How a line begins that says something of the training's metrics."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leading:
+    """The number by which a person sees whether a training gets anywhere."""
+
+    name: str = LOSS
+    """As it is logged."""
+    label: str = "loss"
+    higher_is_better: bool = False
+
+    @property
+    def evaluated(self) -> str:
+        """The name of the same number on held-out rows."""
+        return self.name.replace("train/", "eval/")
+
+
+LOSS_LEADS = Leading()
+
+# The loss of GRPO and RLOO is near zero from the first step to the last: it has the right gradient, and says nothing.
+LEADING: dict[str, Leading] = {
+    method: Leading(name=REWARD, label="reward", higher_is_better=True) for method in ("grpo", "rloo")
+}
+
+
+def leading_of(method: str | None) -> Leading:
+    """Return the leading number of a method: its loss, where the table says nothing else."""
+    return LEADING.get(method or "", LOSS_LEADS)
+
+
+def first_and_last(values: Sequence[float]) -> tuple[float, float] | None:
+    """Return the means of the first and of the last tenth, None without values.
+
+    One batch says little: its number goes up and down with its rows.
+    """
+    tenth = max(1, len(values) // 10)
+    return (statistics.fmean(values[:tenth]), statistics.fmean(values[-tenth:])) if values else None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,24 +4,33 @@ from __future__ import annotations
 
 import json
 import math
-import statistics
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
-from functools import partial
-from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from .backends import Backend, JobState, backend_of
-from .facts import TERMINAL_STAGES, Alert, Failure, Health, Job, JobReport, Stage
+from .facts import TERMINAL_STAGES, Alert, Course, Failure, Health, Job, JobReport, Stage
 from .failures.recognise import JobEnd, recognise
 from .failures.table import BY_NAME
 from .gates import require
 from .ledger import enter
-from .metrics import LOSS, Point, merged, pace, read_metrics, write_metrics
+from .metrics import (
+    GRADIENT_NORM,
+    LEARNING_RATE,
+    LOSS,
+    Leading,
+    Point,
+    first_and_last,
+    leading_of,
+    merged,
+    pace,
+    read_metrics,
+    write_metrics,
+)
 from .plots import draw_loss
+from .rules import RECENT, RULES, Outlook, Rule, Watched
 from .run import Run, experiment_name
 from .trained import CHECKPOINT
 
@@ -36,8 +45,6 @@ LOSSES_TOLD = 200
 """The end of the loss curve in a progress event; more than a terminal line shows."""
 TEXT_CHARS = 120
 """Of the log's last line in a progress event."""
-RECENT = 20
-"""Points from which the pace is read."""
 TAIL_LINES = 200
 
 METRICS = "metrics.jsonl"
@@ -52,8 +59,9 @@ def monitor_job(run: Run, *, wait_s: float | None = None) -> JobReport:
     """Follow the job until it ends, and say how it stands or how it ended.
 
     Returns the stage (completed, failed, cancelled, timed_out; running when the wait was over first), the health with
-    its reason, loss at the start and at the end, tokens per second, peak memory, money spent, the alerts, and what the
-    script wrote as its result. A job whose loss is no number any more, or went far above its start, is cancelled.
+    its reason, loss at the start and at the end (for grpo and rloo the reward, too), tokens per second, peak memory,
+    money spent, the alerts, and what the script wrote as its result. A job whose loss is no number any more, went far
+    above its start, or whose reward collapsed, is cancelled; what is only worth knowing is an alert.
     Metrics go to `metrics.jsonl` and `loss.png` of the run. By default it follows to the end; calling it again goes on
     following, and an interruption leaves the job running.
 
@@ -82,84 +90,6 @@ def _enter(run: Run, report: JobReport) -> None:
         run.journal.tell("alert", **alert.model_dump())
 
 
-# --- the rules --------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, kw_only=True)
-class Watched:
-    """What a rule may look at: the points of this attempt, in order."""
-
-    points: list[Point]
-    now: datetime
-
-    def series(self, name: str) -> list[tuple[int, float | None]]:
-        """Return step and value wherever this value was logged."""
-        return [(p.step, p.values[name]) for p in self.points if name in p.values]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rule:
-    """One thing that may go wrong while a job runs; an error ends the job."""
-
-    name: str
-    level: Literal["warn", "error"]
-    health: Health
-    test: Callable[[Watched], str | None]
-    """Returns what is wrong, in words, or None."""
-
-
-def _is_not_finite(watched: Watched, *, name: str, logs: int) -> str | None:
-    in_a_row = 0
-    for step, value in watched.series(name):
-        in_a_row = in_a_row + 1 if value is None else 0
-        if in_a_row == logs:
-            return f"{name} is NaN or infinite at step {step}"
-    return None
-
-
-def _is_far_above_start(watched: Watched, *, factor: float, margin: float, logs: int) -> str | None:
-    losses = [value for _, value in watched.series(LOSS) if value is not None]
-    if len(losses) < 2 * logs:
-        return None
-    start = statistics.median(losses[:3])
-    limit = max(factor * start, start + margin)
-    if min(losses[-logs:]) <= limit:
-        return None
-    return f"the loss has been above {limit:.3g} for {logs} logs; it started at {start:.3g}"
-
-
-def _has_stalled(watched: Watched, *, factor: float, least_s: float) -> str | None:
-    times = [p.time for p in watched.points[-RECENT:] if p.time is not None]
-    if len(times) < 3:
-        return None
-    usual = statistics.median((b - a).total_seconds() for a, b in pairwise(times))
-    silent = (watched.now - times[-1]).total_seconds()
-    if silent <= max(factor * usual, least_s):
-        return None
-    return f"no log for {silent:.0f} s after step {watched.points[-1].step}; the usual gap is {usual:.1f} s"
-
-
-RULES = (
-    Rule(name="loss_not_finite", level="error", health="diverged", test=partial(_is_not_finite, name=LOSS, logs=1)),
-    # transformers hides a NaN loss unless `logging_nan_inf_filter` is off, never the gradient's norm. A few infinite
-    # ones are normal where fp16 looks for its loss scale.
-    Rule(
-        name="gradient_not_finite",
-        level="error",
-        health="diverged",
-        test=partial(_is_not_finite, name="train/grad_norm", logs=5),
-    ),
-    # Both a ratio and a distance, since losses near zero (GRPO, late DPO) multiply easily.
-    Rule(
-        name="loss_far_above_start",
-        level="error",
-        health="diverged",
-        test=partial(_is_far_above_start, factor=3.0, margin=2.0, logs=10),
-    ),
-    # Five minutes leave room for an evaluation and a save between two steps.
-    Rule(name="stalled", level="warn", health="stalled", test=partial(_has_stalled, factor=10.0, least_s=300.0)),
-)
-
 # --- following --------------------------------------------------------------------------------------------------------
 
 
@@ -176,7 +106,9 @@ class Watch:
         self.job: Job = run.job
         self.backend: Backend = backend_of(run.job.backend)
         self.points = self._known = read_metrics(run.folder / METRICS)
-        self.alerts: list[Alert] = []
+        self.leading: Leading = leading_of(run.spec.method if run.spec else None)
+        same_job = run.report is not None and run.report.job_id == run.job.id
+        self.alerts: list[Alert] = list(run.report.alerts) if same_job and run.report else []
         self._logged: list[Point] = []
         self._drawn: list[Point] = []
         self._told_at = self._drawn_at = -math.inf
@@ -189,7 +121,9 @@ class Watch:
         news = self._gather()
         findings = self._judge(state)
         hopeless = state.stage not in TERMINAL_STAGES and any(rule.level == "error" for rule in findings)
-        if hopeless or state.stage == "failed":  # a script may outlive the supervisor whose death made it a failure
+        if (
+            hopeless and self.run.settings.cancel_hopeless
+        ) or state.stage == "failed":  # a script may outlive the supervisor whose death made it a failure
             state = self.backend.cancel(self.run, self.job)
             self._collect(state)
         report = self._report(state, findings)
@@ -203,7 +137,7 @@ class Watch:
         """Bring the loss curve up to date."""
         if self.run.spec is None or self._drawn == self.points:
             return
-        draw_loss(self.run.folder / CURVE, self.points, experiment_name(self.run.spec))
+        draw_loss(self.run.folder / CURVE, self.points, experiment_name(self.run.spec), self.leading)
         self._drawn_at, self._drawn = time.monotonic(), self.points
 
     def _collect(self, state: JobState) -> None:
@@ -227,8 +161,11 @@ class Watch:
 
     def _judge(self, state: JobState) -> dict[Rule, str]:
         """Return what each rule finds wrong now; the listeners hear of each rule once."""
-        watched = Watched(points=self._of_this_attempt(state), now=datetime.now(UTC))
-        rules = [rule for rule in RULES if rule.level == "error" or state.stage not in TERMINAL_STAGES]
+        points = self._of_this_attempt(state)
+        watched = Watched(
+            points=points, now=datetime.now(UTC), leading=self.leading, outlook=self._outlook(state, points)
+        )
+        rules = [rule for rule in RULES if rule.holds_at_end or state.stage not in TERMINAL_STAGES]
         findings = {rule: text for rule in rules if (text := rule.test(watched))}
         for rule, text in findings.items():
             self._alert(Alert(level=rule.level, rule=rule.name, text=text, step=watched.points[-1].step))
@@ -239,8 +176,21 @@ class Watch:
             self.alerts.append(alert)
             self.run.journal.tell("alert", **alert.model_dump())
 
-    def _losses(self) -> list[float]:
-        return [loss for point in self.points if (loss := point.values.get(LOSS)) is not None]
+    def _outlook(self, state: JobState, points: list[Point]) -> Outlook:
+        """Return where the job goes, at the pace of this attempt so far."""
+        total, steps_per_s = total_steps(self.run, points), pace(points)
+        left = max(0, total - points[-1].step) / steps_per_s if points and total and steps_per_s else None
+        return Outlook(
+            seconds=state.seconds,
+            seconds_left=left,
+            timeout_s=self.job.timeout_s,
+            price_usd_per_hour=price_usd_per_hour(self.run),
+            spent_usd=self.run.llm_cost_usd + self.run.earlier_usd,
+            cap_usd=cost_cap(self.run),
+        )
+
+    def _values(self, name: str) -> list[float]:
+        return [value for point in self.points if (value := point.values.get(name)) is not None]
 
     def _of_this_attempt(self, state: JobState) -> list[Point]:
         """Leave out what an earlier attempt logged: its end says nothing about this one."""
@@ -251,8 +201,7 @@ class Watch:
         failure = self._failure(state, stage, findings)
         if failure is not None and health == "failed":
             health = BY_NAME[failure.name].health
-        losses = self._losses()
-        tenth = max(1, len(losses) // 10)  # one batch says little: its loss goes up and down with its rows
+        losses = first_and_last(self._values(LOSS))
         return JobReport(
             job_id=self.job.id,
             stage=stage,
@@ -260,8 +209,9 @@ class Watch:
             reason=reason,
             seconds=round(state.seconds, 1),
             step=self.points[-1].step if self.points else None,
-            first_loss=statistics.fmean(losses[:tenth]) if losses else None,
-            last_loss=statistics.fmean(losses[-tenth:]) if losses else None,
+            first_loss=losses[0] if losses else None,
+            last_loss=losses[1] if losses else None,
+            leading=self._course(),
             tokens_per_s=pace(self._of_this_attempt(state), "train/num_tokens"),
             peak_memory_gib=state.peak_memory_gib,
             cost_usd=price_usd_per_hour(self.run) * state.seconds / 3600,
@@ -271,11 +221,17 @@ class Watch:
             result=_read_result(self.run.folder) if stage == "completed" else {},
         )
 
+    def _course(self) -> Course | None:
+        ends = None if self.leading.name == LOSS else first_and_last(self._values(self.leading.name))
+        return Course(label=self.leading.label, first=ends[0], last=ends[1]) if ends else None
+
     def _verdict(self, state: JobState, findings: dict[Rule, str]) -> tuple[Stage, Health, str]:
         """Return the stage, the health and the reason, as far as they can be believed."""
-        if findings:
-            worst = min(findings, key=lambda rule: rule.level)  # "error" comes before "warn"
-            return ("failed" if worst.level == "error" else state.stage), worst.health, findings[worst]
+        ends, has_ended = self.run.settings.cancel_hopeless, state.stage in TERMINAL_STAGES
+        grave = {rule: text for rule, text in findings.items() if not has_ended or (ends and rule.level == "error")}
+        if grave:
+            worst = min(grave, key=lambda rule: rule.level)  # "error" comes before "warn"
+            return ("failed" if has_ended else state.stage), worst.health, grave[worst]
         match state.stage:
             case "completed":
                 if missing := _missing_evidence(self.run.folder, state):
@@ -303,21 +259,33 @@ class Watch:
     def _tell(self, report: JobReport) -> None:
         self._told_at = time.monotonic()
         total = total_steps(self.run, self.points)
-        losses = self._losses()
         steps_per_s = pace(self.points[-RECENT:])
+        seconds_left = max(0, total - report.step) / steps_per_s if report.step and total and steps_per_s else None
         line = self.backend.log_tail(self.run, self.job, 1)
+        losses, leading = self._values(LOSS), self._values(self.leading.name)
         self.run.journal.tell(
             "progress",
             step=report.step,
             total_steps=total,
-            loss=losses[-1] if losses else None,
+            loss=_last(losses),
+            learning_rate=_last(self._values(LEARNING_RATE)),
+            grad_norm=_last(self._values(GRADIENT_NORM)),
             tokens_per_s=report.tokens_per_s,
             fraction=min(1.0, report.step / total) if report.step and total else None,
             seconds=report.seconds,
-            seconds_left=max(0, total - report.step) / steps_per_s if report.step and total and steps_per_s else None,
+            seconds_left=seconds_left,
+            cost_usd=report.cost_usd,
+            cost_usd_left=price_usd_per_hour(self.run) * seconds_left / 3600 if seconds_left is not None else None,
             losses=losses[-LOSSES_TOLD:],
+            leading=self.leading.label,
+            value=_last(leading),
+            values=leading[-LOSSES_TOLD:],
             text=_printable(line[0]) if line else None,
         )
+
+
+def _last(values: list[float]) -> float | None:
+    return values[-1] if values else None
 
 
 def _printable(line: str) -> str:
@@ -330,6 +298,12 @@ def price_usd_per_hour(run: Run) -> float:
     if run.hardware is None or run.hardware.hours.expected <= 0:
         return 0.0
     return run.hardware.cost_usd.expected / run.hardware.hours.expected
+
+
+def cost_cap(run: Run) -> float | None:
+    """Return the lower of the settings' cap and the stated budget, in US dollars; None without any."""
+    caps = (run.settings.max_cost_usd, run.spec.budget_usd if run.spec else None)
+    return min((cap for cap in caps if cap is not None), default=None)
 
 
 def total_steps(run: Run, points: list[Point]) -> int | None:

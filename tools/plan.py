@@ -15,6 +15,7 @@ from .wording import one_line
 from .words import Reading, read_words
 
 EXAMPLE = 'ftagent "fine-tune SmolLM2-135M-Instruct on examples/docstrings.jsonl"'
+HUMAN_EVAL = "humaneval"
 BUILT_TARGETS = ("evaluate", "export", "schedule")
 LLAMA_CPP_MODULES = ("xllamacpp", "cyllama")
 
@@ -72,14 +73,33 @@ def refuse_unbuilt(spec: Spec) -> None:
         )
     wanted = [
         *((t not in BUILT_TARGETS, f"`{t}`", f"targets: {', '.join(BUILT_TARGETS)}") for t in spec.targets),
-        *(
-            (True, f"the benchmark `{b}`", "leave it out: base and tuned model are compared on held-out rows")
-            for b in spec.overrides.benchmarks or ()
-        ),
     ]
     for unbuilt, what, instead in wanted:
         if unbuilt:
             raise InputError(f"{what} is not built yet.", hint=instead)
+    refuse_unanswerable(spec)
+
+
+def refuse_unanswerable(spec: Spec) -> None:
+    """Refuse what the trained model could not be asked: everything by a reward model, and tasks without their harness.
+
+    Raises:
+        InputError: With the reason, and what can be had instead.
+    """
+    benchmarks = spec.overrides.benchmarks or ()
+    if spec.method == "reward" and benchmarks:
+        raise InputError(
+            f"a reward model answers nothing: {', '.join(benchmarks)} cannot be put to it.", hint="leave benchmarks out"
+        )
+    if spec.method == "reward" and "export" in spec.targets:
+        raise InputError(
+            "a reward model generates nothing, and GGUF is for models that do.", hint="leave the export out"
+        )
+    others = [name for name in benchmarks if name != HUMAN_EVAL]
+    if others and importlib.util.find_spec("lm_eval") is None:
+        raise InputError(f"{', '.join(others)} need lm-eval.", hint="pip install 'ftagent[eval]'")
+    if missing := [m for m in LLAMA_CPP_MODULES if importlib.util.find_spec(m) is None and benchmarks]:
+        raise InputError(f"benchmarks need {', '.join(missing)}.", hint="pip install 'ftagent[demo]'")
 
 
 def plan_for(
@@ -189,7 +209,7 @@ def _targets(reading: Reading, stated: list[str], inferred: dict[str, str]) -> t
 
 
 def _resolve(spec: Spec, run: Run) -> Spec:
-    from .backends.hf_jobs import refuse_local_inputs
+    from .backends.hf_request import refuse_local_inputs
     from .data.reading.sources import resolve_dataset
     from .models import resolve_model
 

@@ -9,21 +9,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .files import write_whole
-from .metrics import EVAL_LOSS, LOSS, Point
+from .metrics import LOSS_LEADS, Leading, Point
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def draw_loss(path: Path, points: list[Point], title: str) -> None:
-    """Draw the loss over the steps, training and evaluation."""
+def draw_loss(path: Path, points: list[Point], title: str, leading: Leading = LOSS_LEADS) -> None:
+    """Draw the loss over the steps, training and evaluation; or what leads the method in its place."""
     figure = _figure()
     axes = figure.add_subplot()
-    for name, label, style in ((LOSS, "training", "-"), (EVAL_LOSS, "evaluation", "o--")):
+    for name, label, style in ((leading.name, "training", "-"), (leading.evaluated, "evaluation", "o--")):
         curve = [(p.step, math.nan if (y := p.values[name]) is None else y) for p in points if name in p.values]
         if curve:
             axes.plot(*zip(*curve, strict=True), style, label=label, linewidth=1.5, markersize=4)
-    axes.set(title=title, xlabel="step", ylabel="loss")
+    axes.set(title=title, xlabel="step", ylabel=leading.label)
     axes.legend()
     _write(figure, path)
 

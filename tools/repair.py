@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
+from .backends import backend_of
 from .catalog import catalog
 from .errors import ToolError
 from .facts import Change, Failure, HardwareChoice, JobReport, Precision, Repair, Rung
@@ -19,8 +19,9 @@ from .flavor import Flavor
 from .gates import require
 from .hardware import TIMEOUT_FLOOR_S, TIMEOUT_STEP_S, pick_hardware
 from .metrics import pace, read_metrics
-from .monitor import METRICS, RECENT, total_steps
+from .monitor import METRICS, total_steps
 from .parameters import BY_PLANNER
+from .rules import RECENT
 from .run import Run
 from .trained import CHECKPOINT
 
@@ -72,7 +73,7 @@ class Step:
     overrides: dict[str, float] | None = None
     rewrites: bool = False
     starts_anew: bool = False
-    """Whether what the job left is no place to go on from."""
+    """Whether what the job left is no place to go on from; the script must then be rewritten, since it says so."""
 
 
 def _repair(run: Run, report: JobReport, failure: Failure, rung: Rung, step: Step) -> Repair:
@@ -88,6 +89,7 @@ def _repair(run: Run, report: JobReport, failure: Failure, rung: Rung, step: Ste
         overrides=step.overrides or {},
         planned={p.name: p.value for p in parameters if p.reason == BY_PLANNER},
         rewrites=step.rewrites,
+        starts_anew=step.starts_anew,
         hours=hardware.hours if hardware else None,
         cost_usd=hardware.cost_usd if hardware else None,
     )
@@ -151,7 +153,7 @@ def more_time(run: Run) -> Step:
     steps_per_s, total = pace(points[-RECENT:]), total_steps(run, points)
     if not steps_per_s or total is None:
         raise ToolError(f"in {run.report.seconds:.0f} s no two steps were logged: more time would be a guess.")
-    saved = last_saved_step(run.folder)
+    saved = _saved_step(run)
     needed_s = TIME_MARGIN * (total - saved) / steps_per_s
     timeout_s = max(former.timeout_s, TIMEOUT_FLOOR_S, math.ceil(needed_s / TIMEOUT_STEP_S) * TIMEOUT_STEP_S)
     timeout_s = _within_stated_hours(run, timeout_s, needed_s)
@@ -159,6 +161,7 @@ def more_time(run: Run) -> Step:
         words=f"it goes on from step {saved} of {total}, with a limit of {timeout_s} s",
         changes=(Change(name="timeout_s", old=former.timeout_s, new=timeout_s),),
         hardware=former.model_copy(update={"timeout_s": timeout_s}),
+        rewrites=True,  # the script, too, looks at its clock, and would stop at the old limit
     )
 
 
@@ -177,10 +180,9 @@ def _within_stated_hours(run: Run, timeout_s: int, needed_s: float) -> int:
     return min(timeout_s, int(left_s))
 
 
-def last_saved_step(folder: Path) -> int:
-    """Return the step of the newest whole checkpoint of a run's folder, 0 without any."""
-    states = (folder / CHECKPOINT).glob("checkpoint-*/trainer_state.json")
-    return max((int(state.parent.name.rpartition("-")[2]) for state in states), default=0)
+def _saved_step(run: Run) -> int:
+    """Return the step that the next job goes on from, 0 where nothing was saved."""
+    return backend_of(run.spec.backend if run.spec else "local").saved_step(run)
 
 
 def lower_learning_rate(run: Run) -> Step:
@@ -229,14 +231,14 @@ def fewer_checkpoints(run: Run) -> Step:
 
 def again(run: Run) -> Step:
     """Start the same job once more; it goes on from its last checkpoint."""
-    saved = last_saved_step(run.folder)
+    saved = _saved_step(run)
     return Step(words=f"the same job goes on from step {saved}" if saved else "the same job is started once more")
 
 
 def from_start(run: Run) -> Step:
     """Start the same job without the checkpoint that it could not read."""
     del run
-    return Step(words="the checkpoints are put aside, and the training starts anew", starts_anew=True)
+    return Step(words="the checkpoints are put aside, and the training starts anew", rewrites=True, starts_anew=True)
 
 
 def rewrite(run: Run) -> Step:

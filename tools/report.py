@@ -12,12 +12,14 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .facts import Candidate, Parameter, Range
+from .evaluation.part import sha256_of
+from .facts import Candidate, Comparison, Parameter, Range
 from .files import write_whole
 from .journal import JOURNAL, Event, Journal, Listener
 from .llama_cpp import serve_lines
 from .plots import draw_lengths
 from .run import Run, experiment_name, open_run, refold, report_path
+from .statistics import in_words
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -80,6 +82,8 @@ def render(runs: list[Run], *, notes: str = "") -> str:
         advice=advice,
         fitting=_fitting,
         serve_lines=lambda run, file: serve_lines(_from_workdir(run, file)),
+        unfounded=unfounded,
+        in_words=in_words,
         has=lambda run, name: (run.folder / name).exists(),
         notes_begin=NOTES_BEGIN,
         notes_end=NOTES_END,
@@ -114,16 +118,28 @@ def verdict(run: Run) -> str:
     """Say in one line what came out."""
     if run.evaluation is not None:
         first = run.evaluation.comparisons[0]
-        return (
-            f"**{first.verdict.capitalize()}**: {first.metric} {_number(first.base)} → {_number(first.tuned)} on "
-            f"{first.items} held-out items (p = {first.p_value:.2g}, 95 % interval of the difference "
-            f"{_number(first.ci95[0])} to {_number(first.ci95[1])})."
-        )
+        if why := unfounded(run, first):
+            return f"The evaluation does not stand: {why}."
+        return in_words(first)
     if run.preflight is not None and not run.preflight.ok:
         return "Preflight stopped the script before anything was spent."
     if run.report is not None and run.report.health not in ("done", "healthy"):
         return f"The training ended as {run.report.health.replace('_', ' ')}: {run.report.reason}"
     return f"The run is {run.status}; nothing has been evaluated yet."
+
+
+def unfounded(run: Run, comparison: Comparison) -> str:
+    """Say why a score does not stand on the file that it came from; empty where it does."""
+    assert run.evaluation is not None
+    name = comparison.file or run.evaluation.items
+    if not (run.folder / name).is_file():
+        return f"`{name}`, from which its scores came, is not there"
+    written = run.evaluation.files.get(name)
+    if written is None and comparison.file:
+        return f"the evaluation has no hash of `{name}`"
+    if written not in (None, sha256_of(run.folder / name)):
+        return f"`{name}` was changed since its scores were taken from it"
+    return ""
 
 
 def advice(run: Run) -> list[str]:

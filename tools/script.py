@@ -89,6 +89,7 @@ def _what_it_is(run: Run, spec: Spec, dataset: DatasetReport, parameters: tuple[
         **promised_constants(run),
         "LEFT_OUT": list(dataset.left_out),
         "COLUMNS": {name: dataset.column_types.get(name, "same") for name in dataset.trainer_columns},
+        "START": 1 + sum(repair.starts_anew for repair in run.repairs),
         "TIMEOUT_S": run.hardware.timeout_s,
         "CARD": _card(spec, model, data),
         "PARAMETERS": [parameter.name for parameter in parameters],

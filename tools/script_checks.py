@@ -12,7 +12,9 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
 
-from .facts import Check, ModelRef
+from .data.reading.local import revision_now
+from .errors import InputError
+from .facts import Check, DatasetRef, ModelRef
 from .models import weight_files
 from .rendering import pins_of
 from .run import Run
@@ -34,6 +36,8 @@ def check_script(run: Run) -> list[Check]:
     except SyntaxError as error:
         return [*checks, _red("syntax", f"{name} is no Python: {error.msg} (line {error.lineno})")]
     checks += [_pinned(text, tree), _promised(run, tree)]
+    if run.spec.dataset_ref is not None and run.spec.dataset_ref.source != "hub":
+        checks.append(_same_data(run.spec.dataset_ref))
     models = (run.spec.model_ref, run.spec.teacher_ref)
     return checks + [_whole(model) for model in models if model is not None and model.path is not None]
 
@@ -108,6 +112,21 @@ def _value(node: ast.expr) -> Any:
         return ast.unparse(node)
 
 
+def _same_data(dataset: DatasetRef) -> Check:
+    """Hold the bytes of local data against those that were validated."""
+    try:
+        revision = revision_now(dataset)
+    except InputError as error:
+        return _red("data file", str(error))
+    if revision != dataset.revision:
+        return _red(
+            "data file",
+            f"`{dataset.id}` has changed since it was planned ({revision[:19]}…, then {dataset.revision[:19]}…): "
+            "plan and validate it anew, or put the old file back",
+        )
+    return Check(name="data file", ok=True, detail=f"the bytes of {dataset.id} are those that were validated")
+
+
 # --- weights ----------------------------------------------------------------------------------------------------------
 
 
@@ -115,12 +134,10 @@ def _whole(model: ModelRef) -> Check:
     """Read the header of every weight file: it says how long the file must be."""
     folder = Path(model.path or "")
     for file in weight_files(folder):
+        if not file.exists():
+            return _red("weights", f"{file.name} is missing, which the index names: download `{model.id}` again")
         if file.suffix == ".safetensors" and (wrong := _why_torn(file)):
             return _red("weights", f"{file.name} {wrong}: download `{model.id}` again")
-    for index in folder.glob("*.safetensors.index.json"):
-        named = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-        if missing := sorted(name for name in named if not (folder / name).exists()):
-            return _red("weights", f"{missing[0]} is missing, which {index.name} names: download `{model.id}` again")
     return Check(name="weights", ok=True, detail=f"the files of {model.id} are whole")
 
 

@@ -41,6 +41,14 @@ class Settings(Fact):
     """The Hub user or organisation that owns and pays for jobs and owns their models; None: whose token it is."""
     max_cost_usd: float | None = None
     """Hard cap over GPU and LLM money together."""
+    cancel_hopeless: bool = True
+    """Whether a job is ended whose loss is no number, or whose numbers went far from their start."""
+    notify_command: str | None = None
+    """A command that is started, with the message as its last argument, where a person is needed and at the end."""
+    notify_url: str | None = None
+    """A URL to which the same goes as JSON: run, kind and text."""
+    notify_bell: bool = False
+    """Whether the terminal rings then."""
     python: str = sys.executable
     """The interpreter that runs scripts on this machine."""
     llama_cpp: Path | None = None

@@ -27,6 +27,12 @@ SEED = 0
 FEWEST_TO_RANK = 10
 RESAMPLED_VALUES_AT_ONCE = 2_000_000
 
+# Standard errors of a difference that a two-sided test at 5 % shows in four of five cases: z(0.975) + z(0.8), as in
+# every sample-size formula (Cohen 1988); an interval of 95 % reaches z(0.975) to either side.
+SHOWN_Z, INTERVAL_Z = 2.802, 1.960
+# So many pairs must differ, all in one direction, before an exact sign test falls below 5 %: 2 × 0.5⁶ = 0.031.
+FEWEST_SIGNS = 6
+
 
 @dataclass(frozen=True, kw_only=True)
 class PairedTest:
@@ -102,6 +108,7 @@ def _compare(
     else:
         test = paired_test(base, tuned)
     low, high = _interval(base, tuned, weights, summary, seed) if items else (0.0, 0.0)
+    is_binary = np.isin([base, tuned], [0.0, 1.0]).all()
     base_summary, tuned_summary = (float(summary(v, weights)) if items else 0.0 for v in (base, tuned))
     return Comparison(
         metric=metric,
@@ -114,7 +121,73 @@ def _compare(
         test=test.name,
         p_value=test.p_value,
         verdict=_verdict(test, low, high, higher_is_better),
+        smallest=smallest_shown(low, high, items if is_binary else 0) if items > 1 else None,
     )
+
+
+def smallest_shown(low: float, high: float, binary_items: int = 0) -> float:
+    """Return the smallest difference that a comparison with this 95 % interval shows in four of five cases.
+
+    Args:
+        low: Lower end of the interval, in the metric's unit.
+        high: Upper end.
+        binary_items: How many items there were, where each passes or fails: a handful of them can show nothing smaller
+            than `FEWEST_SIGNS` of them.
+    """
+    by_spread = (high - low) / 2 * SHOWN_Z / INTERVAL_Z
+    return min(1.0, max(by_spread, FEWEST_SIGNS / binary_items)) if binary_items else by_spread
+
+
+def compare_with_chance(metric: str, outcomes: Sequence[bool], chance: float) -> Comparison:
+    """Compare a share of right outcomes with chance, where no base model can be asked.
+
+    The test is the exact binomial test, and the interval Wilson's (Wilson 1927), less chance.
+
+    Args:
+        metric: The metric's name, as the report shows it.
+        outcomes: Whether each item came out right.
+        chance: The share that guessing gets right, between 0 and 1.
+    """
+    from scipy.stats import binomtest
+
+    items, right = len(outcomes), sum(outcomes)
+    outcome = binomtest(right, items, chance)
+    interval = outcome.proportion_ci(method="wilson")
+    low, high = float(interval.low) - chance, float(interval.high) - chance
+    test = PairedTest(
+        name=f"exact binomial test against chance, {right} of {items} right",
+        p_value=float(outcome.pvalue),
+        direction=right - chance * items,
+    )
+    return Comparison(
+        metric=metric,
+        items=items,
+        higher_is_better=True,
+        base=chance,
+        tuned=right / items,
+        difference=right / items - chance,
+        ci95=(low, high),
+        test=test.name,
+        p_value=test.p_value,
+        verdict=_verdict(test, low, high, True),
+        smallest=smallest_shown(low, high, items),
+    )
+
+
+def in_words(comparison: Comparison) -> str:
+    """Say what a comparison means, to somebody who does not read p-values."""
+    c = comparison
+    change = f"{c.metric} {c.base:.4g} → {c.tuned:.4g} on {c.items} items"
+    numbers = f"p = {c.p_value:.2g}, 95 % interval of the difference {c.ci95[0]:.4g} to {c.ci95[1]:.4g}"
+    if c.verdict != "no evidence":
+        return f"**{c.verdict.capitalize()}**: {change} ({numbers})."
+    why = "a difference of this size is what chance alone makes" if c.difference else "no difference"
+    could = (
+        f"; with these items, only one of about {c.smallest:.2g} or more would have shown reliably"
+        if c.smallest
+        else ""
+    )
+    return f"**No evidence**: {change}: {why} ({numbers}){could}."
 
 
 def _interval(base: Values, tuned: Values, weights: Values, summary: Summary, seed: int) -> tuple[float, float]:

@@ -15,9 +15,13 @@ from .run import Run
 
 CHECKPOINT = "checkpoint"
 HELDOUT = "heldout.jsonl"
+TOKENIZER = "tokenizer.json"
 
 # What two configs of one model share, whatever was trained.
 ARCHITECTURE = ("architectures", "model_type", "vocab_size", "hidden_size", "num_hidden_layers", "text_config")
+
+ANSWERS = ("answer", "reference", "solution", "label", "target")
+"""Columns in which rows with a prompt alone may hold what is right."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,16 +61,24 @@ def find_checkpoint(run: Run) -> Checkpoint:
     if is_adapter:
         _require_promised_adapter(_read_json(folder / "adapter_config.json"), ref)
     elif (folder / "config.json").exists():
-        _require_same_architecture(_read_json(folder / "config.json"), _read_json(_base_config(ref)), ref)
+        has_new_head = run.spec.method == "reward"
+        keys = ARCHITECTURE[has_new_head:]  # a reward model's head gives its class another name
+        _require_same_architecture(_read_json(folder / "config.json"), _read_json(_base_config(ref)), ref, keys)
     else:
         raise ToolError(f"`{folder}` holds neither an adapter nor a model.", hint="train again: call submit_job")
+    _require_same_vocabulary(folder / TOKENIZER, _base_config(ref).with_name(TOKENIZER), ref)
     return Checkpoint(
         folder=folder, is_adapter=is_adapter, base=ref.path or ref.id, revision=None if ref.path else ref.revision
     )
 
 
 def _require_promised_adapter(config: dict[str, Any], ref: ModelRef) -> None:
-    named = str(config.get("base_model_name_or_path"))
+    named, revision = str(config.get("base_model_name_or_path")), config.get("revision")
+    if ref.path is None and revision not in (None, ref.revision):
+        raise ToolError(
+            f"the adapter in {CHECKPOINT}/ belongs to revision {revision}, and the run promises {ref.revision}.",
+            hint="train again: call write_script, preflight and submit_job",
+        )
     if named == ref.id or (ref.path and Path(named).resolve() == Path(ref.path).resolve()):
         return
     raise ToolError(
@@ -75,13 +87,26 @@ def _require_promised_adapter(config: dict[str, Any], ref: ModelRef) -> None:
     )
 
 
-def _require_same_architecture(tuned: dict[str, Any], base: dict[str, Any], ref: ModelRef) -> None:
-    for key in ARCHITECTURE:
+def _require_same_architecture(tuned: dict[str, Any], base: dict[str, Any], ref: ModelRef, keys: Sequence[str]) -> None:
+    for key in keys:
         if tuned.get(key) != base.get(key):
             raise ToolError(
                 f"the model in {CHECKPOINT}/ has {key} {tuned.get(key)}, and `{ref.id}` has {base.get(key)}.",
                 hint="train again: call write_script, preflight and submit_job",
             )
+
+
+def _require_same_vocabulary(tuned: Path, base: Path, ref: ModelRef) -> None:
+    """Compare what each token number stands for; a checkpoint without a tokenizer is read with its base's."""
+    if tuned.exists() and base.exists() and _vocabulary(tuned) != _vocabulary(base):
+        raise ToolError(
+            f"the tokenizer in {CHECKPOINT}/ has another vocabulary than `{ref.id}`: its tokens mean something else.",
+            hint="train again: call write_script, preflight and submit_job",
+        )
+
+
+def _vocabulary(file: Path) -> Any:
+    return _read_json(file).get("model", {}).get("vocab")
 
 
 def _base_config(ref: ModelRef) -> Path:
@@ -106,11 +131,11 @@ def trained_with(run: Run) -> dict[str, Any]:
     return {parameter.name: parameter.value for parameter in run.script.parameters}
 
 
-def heldout_rows(run: Run) -> list[HeldoutRow]:
-    """Return the rows that training never saw, as the training script wrote them.
+def heldout_lines(run: Run) -> list[dict[str, Any]]:
+    """Return the rows that training never saw, as the training script wrote them; none where nothing was held out.
 
     Raises:
-        ToolError: The file was changed since the training wrote it, or its rows are no questions and answers.
+        ToolError: The file was changed since the training wrote it.
     """
     file = run.folder / HELDOUT
     if not file.exists():
@@ -121,26 +146,44 @@ def heldout_rows(run: Run) -> list[HeldoutRow]:
         raise ToolError(
             f"{HELDOUT} was changed after the training wrote it.", hint="train again: call write_script and submit_job"
         )
-    return [_part(number, json.loads(line)) for number, line in enumerate(text.splitlines())]
+    return [json.loads(line) for line in text.splitlines()]
 
 
-def _part(number: int, row: dict[str, Any]) -> HeldoutRow:
+def heldout_rows(run: Run) -> list[HeldoutRow]:
+    """Return the rows that training never saw, parted where a model would begin to answer.
+
+    Raises:
+        ToolError: The file was changed since the training wrote it, or its rows ask nothing.
+    """
+    return [part_row(number, row, HELDOUT) for number, row in enumerate(heldout_lines(run))]
+
+
+def part_row(number: int, row: dict[str, Any], where: str) -> HeldoutRow:
+    """Return a row of any method's columns as a question, and the answer to it where the row has one.
+
+    Raises:
+        ToolError: The row asks nothing.
+    """
+    prompt: Any
     match row:
-        case {"messages": turns}:
+        case {"messages": [_, *_] as turns}:
             answer = max((i for i, turn in enumerate(turns) if turn["role"] == "assistant"), default=len(turns) - 1)
             prompt, reference = turns[:answer], _content(turns[answer])
-        case {"prompt": prompt, "completion": str(reference)}:
-            pass
-        case {"prompt": prompt, "completion": turns}:
-            reference = _content(turns[-1])
+        case {"prompt": prompt, "completion": answer} | {"prompt": prompt, "chosen": answer}:
+            reference = answer if isinstance(answer, str) else _content(answer[-1])
+        case {"chosen": [_, *_] as turns}:
+            prompt, reference = turns[:-1], _content(turns[-1])
+        case {"prompt": prompt} | {"question": str(prompt)}:
+            found = next((row[name] for name in ANSWERS if row.get(name) is not None), "")
+            reference = found if isinstance(found, str) else json.dumps(found)
         case {"text": text}:
             words = text.split(" ")
             middle = max(1, len(words) // 2)
             prompt, reference = " ".join(words[:middle]), " ".join(words[middle:])
         case _:
             raise ToolError(
-                f"row {number} of {HELDOUT} has the columns {', '.join(row)}: no question with an answer.",
-                hint="held-out rows can be used after supervised fine-tuning",
+                f"row {number} of {where} has the columns {', '.join(row)}: no question with an answer.",
+                hint="a row needs `messages`, or `prompt` and one of " + ", ".join(("completion", *ANSWERS)),
             )
     return HeldoutRow(number=number, prompt=prompt, reference=reference)
 

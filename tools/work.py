@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from .architecture import Architecture
 from .errors import ToolError
-from .facts import GENERATING_METHODS, DatasetReport, Lengths, Method, Spec
+from .facts import GENERATING_METHODS, REWARDED_METHODS, DatasetReport, Lengths, Method, Spec
 from .settings import Settings
 from .shapes import architecture_of
 
@@ -51,6 +51,8 @@ class Work:
     """Of `epoch_tokens`, those that the model generates first."""
     teacher: Architecture | None = None
     """What a distillation learns from; None is a model like the one that is trained."""
+    answers: int = 1
+    """Completions of a prompt that are held against each other, so that all of them belong into one step."""
     packed: bool = False
     """Whether rows are joined until each is full, so that none is padded."""
 
@@ -66,11 +68,19 @@ class Work:
 
     @property
     def step_rows(self) -> int:
-        """Rows of one optimizer step, a power of two."""
+        """Rows of one optimizer step: a power of two, or as many more as make up all completions of a prompt."""
         wanted = max(1, self.rows // STEPS_PER_EPOCH)
-        # all completions of a prompt belong into one step (`generation_batch_size` in trl/trainer/grpo_config.py)
-        smallest = GENERATIONS if self.method in ("grpo", "rloo") else SMALLEST_STEP_ROWS
-        return min(LARGEST_STEP_ROWS, max(smallest, 2 ** int(math.log2(wanted))))
+        rows = min(LARGEST_STEP_ROWS, max(SMALLEST_STEP_ROWS, 2 ** int(math.log2(wanted))))
+        return math.ceil(rows / self.answers) * self.answers
+
+    def accumulation(self, batch: int, gpus: int) -> int:
+        """Return how many batches make about a step, and all completions of its prompts.
+
+        `generation_batch_size` must be a multiple of `num_generations` (trl/trainer/grpo_config.py).
+        """
+        at_once = batch * max(1, gpus)
+        least = self.answers // math.gcd(at_once, self.answers)
+        return max(1, self.step_rows // at_once // least) * least
 
     @property
     def smallest_batch(self) -> int:
@@ -107,14 +117,16 @@ def work_of(
     if spec.model_ref is None:
         raise ToolError("the plan's model is not resolved.", hint="call plan_run without offline")
     shape = architecture_of(spec.model_ref, settings)
+    teacher = architecture_of(spec.teacher_ref, settings) if spec.teacher_ref else None
     rank = spec.overrides.r or DEFAULT_RANK
     if tokens is not None or dataset is None:
-        return _of_tokens(spec.method, shape, rank, tokens or 0, length or min(DEFAULT_MAX_LENGTH, shape.context))
+        work = _of_tokens(spec.method, shape, rank, tokens or 0, length or min(DEFAULT_MAX_LENGTH, shape.context))
+        return replace(work, teacher=teacher)
     packed = bool(spec.overrides.packing)
-    work = _of_dataset(spec.method, shape, rank, dataset, length or dataset.max_length, packed=packed)
+    work = _of_dataset(spec, shape, rank, dataset, length or dataset.max_length, packed=packed)
     stated = spec.overrides.num_train_epochs
     epochs = stated or (SMALL_DATA_EPOCHS if on_gpu and work.rows <= SMALL_DATA_ROWS else 1.0)
-    return replace(work, epochs=epochs, max_steps=_positive(spec.overrides.max_steps))
+    return replace(work, teacher=teacher, epochs=epochs, max_steps=_positive(spec.overrides.max_steps))
 
 
 def _of_tokens(method: Method, shape: Architecture, rank: int, tokens: int, length: int) -> Work:
@@ -133,17 +145,19 @@ def _of_tokens(method: Method, shape: Architecture, rank: int, tokens: int, leng
         trained_share=1.0,
         epochs=1.0,
         generated_tokens=generated,
+        answers=GENERATIONS if method in REWARDED_METHODS else 1,
     )
 
 
 def _of_dataset(
-    method: Method, shape: Architecture, rank: int, dataset: DatasetReport, length: int, *, packed: bool
+    spec: Spec, shape: Architecture, rank: int, dataset: DatasetReport, length: int, *, packed: bool
 ) -> Work:
+    method = spec.method
     rows = max(1, dataset.rows - (dataset.holdout.rows if dataset.holdout else 0))
     sequences = 2 if method in ("dpo", "reward") else 1  # of a row: the chosen and the rejected one
     tokens, lengths = max(1, min(dataset.train_tokens, sequences * rows * length)), dataset.lengths
     if method in GENERATING_METHODS:
-        return _of_prompts(method, shape, rank, rows, tokens, lengths, length)
+        return _of_prompts(spec, shape, rank, rows, tokens, lengths, length)
     if packed:
         rows, lengths = math.ceil(tokens / length), Lengths(p50=length, p95=length, p99=length, max=length)
     return Work(
@@ -161,12 +175,14 @@ def _of_dataset(
 
 
 def _of_prompts(
-    method: Method, shape: Architecture, rank: int, prompts: int, tokens: int, lengths: Lengths, length: int
+    spec: Spec, shape: Architecture, rank: int, prompts: int, tokens: int, lengths: Lengths, length: int
 ) -> Work:
     """Return the work on prompts, each of which is answered several times; an answer is taken to use up its limit."""
-    answers = 1 if method == "distillation" else GENERATIONS
-    generated = prompts * answers * COMPLETION_TOKENS
-    whole = {name: tokens + COMPLETION_TOKENS for name, tokens in lengths.model_dump().items()}
+    method, stated = spec.method, spec.overrides
+    answers = 1 if method == "distillation" else stated.num_generations or GENERATIONS
+    answer = stated.max_completion_length or COMPLETION_TOKENS
+    generated = prompts * answers * answer
+    whole = {name: tokens + answer for name, tokens in lengths.model_dump().items()}
     return Work(
         shape=shape,
         method=method,
@@ -174,10 +190,11 @@ def _of_prompts(
         rows=prompts * answers,
         epoch_tokens=answers * tokens + generated,
         lengths=Lengths(**whole),
-        max_length=length + COMPLETION_TOKENS,
+        max_length=length + answer,
         trained_share=generated / (answers * tokens + generated),
         epochs=1.0,
         generated_tokens=generated,
+        answers=answers,
     )
 
 

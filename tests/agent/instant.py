@@ -185,6 +185,9 @@ def evaluate_model(run: Run) -> Evaluation:
         run: The run.
     """
     require("evaluate_model", run)
+    items = run.folder / "eval" / "heldout_items.jsonl"
+    items.parent.mkdir(exist_ok=True)
+    items.write_text('{"row": 0, "base_loss": 3.0, "tuned_loss": 1.0}\n', encoding="utf-8")
     return Evaluation(
         comparisons=(
             Comparison(
@@ -198,8 +201,10 @@ def evaluate_model(run: Run) -> Evaluation:
                 test="Wilcoxon signed-rank",
                 p_value=0.002,
                 verdict="better",
+                file="eval/heldout_items.jsonl",
             ),
         ),
+        files={"eval/heldout_items.jsonl": hashlib.sha256(items.read_bytes()).hexdigest()},
         samples=(Sample(prompt="What | is `this`?", reference="A\ntest", base="?", tuned="A test"),),
         items="eval/heldout_items.jsonl",
         checkpoint="checkpoint",

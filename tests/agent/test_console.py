@@ -53,6 +53,23 @@ def test_training_progress_says_step_loss_speed_time_left_and_the_curve() -> Non
     )
 
 
+def test_training_progress_of_grpo_leads_with_its_reward_and_says_what_it_costs() -> None:
+    data = {
+        "step": 12,
+        "loss": 0.0,
+        "losses": [0, 0, 0],
+        "leading": "reward",
+        "value": 0.5,
+        "values": [0.1, 0.5],
+        "learning_rate": 1e-6,
+        "grad_norm": 0.234,
+        "cost_usd": 1.5,
+        "cost_usd_left": 0.25,
+    }
+    said = "training · step 12 · reward 0.500 · lr 1.0e-06 · gradient 0.23 · $1.50 + $0.25 to come · ▁█"
+    assert progress_line("training", data).plain == said
+
+
 def test_a_person_is_shown_the_quote_before_answering(monkeypatch: pytest.MonkeyPatch) -> None:
     out = io.StringIO()
     console = Console(file=out, width=100)

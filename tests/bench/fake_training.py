@@ -191,7 +191,7 @@ def _trainer(setup: dict[str, Any], device: str) -> Trainer:
             rollouts: Any = trl.trainer.grpo_trainer if method == "grpo" else trl.trainer.rloo_trainer
             rollouts.create_model_from_path = lambda *_, **__: _model(setup, device)  # the second one
         if method == "distillation":
-            more["teacher_model"] = _model(setup | {"model": setup["teacher"], "adapter": "lora"}, device)
+            more["teacher_model"] = _model(setup | {"model": setup["teacher"]}, device)
         trainer = TRAINERS[method][0](model, peft_config=_lora(setup), processing_class=_tokenizer(), **more)
     trainer.setup = setup
     trainer.remove_callback(PrinterCallback)

@@ -233,10 +233,11 @@ def _slow(action: Slow, send: Send) -> Send:
 async def _break(send: Any, by: Literal["reset", "close"]) -> None:
     """Break the connection below uvicorn: `send` is a method of its request cycle, which has the transport."""
     await asyncio.sleep(0.02)  # what was sent before leaves the machine first: a reset overtakes it
-    transport = send.__self__.transport
+    cycle = send.__self__
     if by == "reset":
         linger = struct.pack("ii", 1, 0)
-        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-    transport.abort()
-    while not send.__self__.disconnected:  # uvicorn takes an app that returns before for a broken one
-        await asyncio.sleep(0)
+        cycle.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+    cycle.transport.abort()
+    # uvicorn takes an app that returns earlier for a broken one; a body shorter than the cut was sent whole
+    while not (cycle.disconnected or cycle.response_complete):
+        await asyncio.sleep(0.001)

@@ -8,7 +8,7 @@ import textwrap
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal
 
 import pytest
 from ftagent.tools.backends import local
@@ -18,6 +18,7 @@ from ftagent.tools.facts import (
     HardwareChoice,
     Lengths,
     MemoryGib,
+    Method,
     Parameter,
     PreflightReport,
     Quote,
@@ -28,23 +29,8 @@ from ftagent.tools.facts import (
 from ftagent.tools.run import REPORTS, Run, experiment_name, new_run
 from ftagent.tools.settings import Settings
 
-Backend = Literal["local", "hf-jobs"]
-
-
-class Prove(Protocol):
-    """Makes a run whose `train.py` is this text."""
-
-    def __call__(
-        self,
-        train: str,
-        *,
-        timeout_s: int = 30,
-        usd_per_hour: float = 0.0,
-        max_cost_usd: float | None = None,
-        epochs: float = 1.0,
-        parameters: tuple[Parameter, ...] = (),
-        backend: Backend = "local",
-    ) -> Run: ...
+Prove = Callable[..., Run]
+"""`proven_run` in the test's own folder."""
 
 
 @pytest.fixture
@@ -54,29 +40,40 @@ def prove(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Prove]:
     monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))
     runs: list[Run] = []
 
-    def make(
-        train: str,
-        *,
-        timeout_s: int = 30,
-        usd_per_hour: float = 0.0,
-        max_cost_usd: float | None = None,
-        epochs: float = 1.0,
-        parameters: tuple[Parameter, ...] = (),
-        backend: Backend = "local",
-    ) -> Run:
-        run = new_run(Settings(workdir=tmp_path, python=sys.executable, max_cost_usd=max_cost_usd))
-        spec = Spec(request="test", model="Tiny-0.1B", dataset="rows.jsonl", backend=backend)
-        hardware = _hardware(timeout_s, usd_per_hour, epochs)
-        if backend == "hf-jobs":
-            hardware = hardware.model_copy(update={"flavor": "cpu-basic"})
-        run = run.record(spec).record(_dataset()).record(hardware)
-        run.journal.settle(tmp_path / REPORTS / experiment_name(spec) / run.id)
-        runs.append(prove_script(run, train, parameters))
+    def make(train: str, **options: Any) -> Run:
+        runs.append(proven_run(tmp_path, train, **options))
         return runs[-1]
 
     yield make
     for run in runs:
         local._end_processes(local._folder(run), up_to=99)
+
+
+def proven_run(
+    folder: Path,
+    train: str,
+    *,
+    timeout_s: int = 30,
+    usd_per_hour: float = 0.0,
+    max_cost_usd: float | None = None,
+    epochs: float = 1.0,
+    parameters: tuple[Parameter, ...] = (),
+    backend: Literal["local", "hf-jobs"] = "local",
+    method: Method = "sft",
+    cancel_hopeless: bool = True,
+) -> Run:
+    """Return a run below `folder` whose `train.py` is this text, proven and approved."""
+    settings = Settings(
+        workdir=folder, python=sys.executable, max_cost_usd=max_cost_usd, cancel_hopeless=cancel_hopeless
+    )
+    run = new_run(settings)
+    spec = Spec(request="test", model="Tiny-0.1B", dataset="rows.jsonl", backend=backend, method=method)
+    hardware = _hardware(timeout_s, usd_per_hour, epochs)
+    if backend == "hf-jobs":
+        hardware = hardware.model_copy(update={"flavor": "cpu-basic"})
+    run = run.record(spec).record(_dataset()).record(hardware)
+    run.journal.settle(folder / REPORTS / experiment_name(spec) / run.id)
+    return prove_script(run, train, parameters)
 
 
 def prove_script(run: Run, train: str, parameters: tuple[Parameter, ...] = ()) -> Run:
@@ -86,11 +83,16 @@ def prove_script(run: Run, train: str, parameters: tuple[Parameter, ...] = ()) -
     sha256 = hashlib.sha256(text.encode()).hexdigest()
     run = run.record(Script(path="train.py", sha256=sha256, method="sft", parameters=parameters, pins=()))
     run = run.record(PreflightReport(script_sha256=sha256, ok=True, seconds=1, checks=(), log="preflight.log"))
-    assert run.hardware is not None
+    return approve_again(run)
+
+
+def approve_again(run: Run) -> Run:
+    """Record that the run's job may be started."""
+    assert run.hardware is not None and run.spec is not None and run.script is not None
     quote = Quote(
-        backend=run.spec.backend if run.spec else "local",
+        backend=run.spec.backend,
         flavor=run.hardware.flavor,
-        script_sha256=sha256,
+        script_sha256=run.script.sha256,
         hours=run.hardware.hours,
         cost_usd=run.hardware.cost_usd,
         reserve_usd=0,

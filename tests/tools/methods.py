@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, get_args
 
+from ftagent.tools.data.reading.local import revision_now
 from ftagent.tools.facts import GENERATING_METHODS, REWARDED_METHODS, DatasetRef, Method, ModelRef, Reward
 from ftagent.tools.run import Run
 
@@ -51,17 +52,19 @@ def run_of(
     hardware: dict[str, Any] | None = None,
     dataset: dict[str, Any] | None = None,
     spec: dict[str, Any] | None = None,
+    rows: Iterable[dict[str, Any]] | None = None,
 ) -> Run:
     """Return a run below `home` that is ready for `write_script`; its model is shared by all that live there."""
     model = write_tiny_model(home / "model")
-    rows = home / f"{method}.jsonl"
-    rows.write_text("".join(json.dumps(row) + "\n" for row in rows_of(method)), encoding="utf-8")
-    loader = {"path": "json", "data_files": {"train": [str(rows)]}}
-    ref = DatasetRef(id=rows.name, source="file", revision="sha256:0", loader=loader)
+    file = home / f"{method}.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows or rows_of(method)), encoding="utf-8")
+    loader = {"path": "json", "data_files": {"train": [str(file)]}}
+    ref = DatasetRef(id=file.name, source="file", revision="", loader=loader)
+    ref = ref.model_copy(update={"revision": revision_now(ref)})
     teacher = ModelRef(id="Teacher", source="folder", path=str(model), revision="sha256:0")
     plan = {
         "method": method,
-        "dataset": rows.name,
+        "dataset": file.name,
         "dataset_ref": ref,
         "teacher_ref": teacher if method == "distillation" else None,
     }

@@ -81,7 +81,7 @@ def settled_run(
             loader={"path": "json", "data_files": {"train": [str(folder / "chats.jsonl")]}},
         ),
     ).model_copy(update=spec)
-    run = new_run(Settings(workdir=folder, python=sys.executable))
+    run = new_run(Settings(workdir=folder, python=sys.executable, namespace="acme"))
     run = run.record(plan).record(CHATS.model_copy(update=dataset)).record(LAPTOP.model_copy(update=hardware))
     run.journal.settle(folder / REPORTS / experiment_name(plan) / run.id)
     return run

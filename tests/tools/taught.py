@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ftagent.tools.facts import JobReport, ModelRef, Overrides, Parameter, Script, Spec
+from ftagent.tools.facts import JobReport, Method, ModelRef, Overrides, Parameter, Script, Spec
 from ftagent.tools.run import REPORTS, Run, experiment_name, new_run
 from ftagent.tools.settings import Settings
 
@@ -100,16 +100,29 @@ def finish(tmp_path: Path) -> Finish:
         loss_on: str = "completion",
         max_length: int = 64,
         quantisations: tuple[str, ...] | None = None,
+        method: Method = "sft",
+        script: str = "",
+        spec: dict[str, Any] | None = None,
     ) -> Run:
-        run = new_run(Settings(workdir=tmp_path, python=sys.executable))
+        run = new_run(Settings(workdir=tmp_path, cache_dir=tmp_path / "cache", python=sys.executable))
         ref = ModelRef(id="Tiny-0.1B", source="folder", path=str(base), revision="sha256:0")
         overrides = Overrides(quantisations=quantisations)
-        spec = Spec(request="test", model="Tiny-0.1B", dataset="sums.jsonl", model_ref=ref, overrides=overrides)
-        settled = {"loss_on": loss_on, "max_length": max_length}
+        plan = Spec(
+            request="test",
+            model="Tiny-0.1B",
+            dataset="sums.jsonl",
+            method=method,
+            model_ref=ref,
+            overrides=overrides,
+            **(spec or {}),
+        )
+        settled = {"loss_on": loss_on, "max_length": max_length, "max_completion_length": 12}
         parameters = tuple(Parameter(name=name, value=value, origin="rule") for name, value in settled.items())
-        run = run.record(spec)
-        run = run.record(Script(path="train.py", sha256="0", method="sft", parameters=parameters, pins=()))
-        run.journal.settle(tmp_path / REPORTS / experiment_name(spec) / run.id)
+        run = run.record(plan)
+        sha256 = hashlib.sha256(script.encode()).hexdigest()
+        run = run.record(Script(path="train.py", sha256=sha256, method=method, parameters=parameters, pins=()))
+        run.journal.settle(tmp_path / REPORTS / experiment_name(plan) / run.id)
+        (run.folder / "train.py").write_text(script, encoding="utf-8")
         shutil.copytree(checkpoint, run.folder / "checkpoint")
         heldout = "".join(json.dumps(row) + "\n" for row in rows).encode()
         (run.folder / "heldout.jsonl").write_bytes(heldout)

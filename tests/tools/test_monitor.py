@@ -6,18 +6,18 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psutil
 import pytest
-from ftagent.tools import monitor
+from ftagent.tools import monitor, rules
 from ftagent.tools.backends.local import LocalBackend
 from ftagent.tools.facts import Job, JobReport, Parameter
 from ftagent.tools.jobs import submit_job
 from ftagent.tools.journal import Event
-from ftagent.tools.metrics import LOSS, Point, read_metrics
-from ftagent.tools.monitor import RULES, Watched, monitor_job
+from ftagent.tools.metrics import read_metrics
+from ftagent.tools.monitor import monitor_job
+from ftagent.tools.report import render
 from ftagent.tools.run import Run, refold
 
 # What `train.py` leaves behind when it has trained.
@@ -125,6 +125,26 @@ def test_a_nan_loss_ends_the_job_as_diverged(prove: Callable[..., Run]) -> None:
     line = (run.folder / "metrics.jsonl").read_text().splitlines()[3]
     assert json.loads(line)["train/loss"] is None
     assert monitor_job(run) == report
+
+
+def test_a_person_may_let_a_hopeless_job_go_on(prove: Callable[..., Run]) -> None:
+    script = logs("((s, {'train/loss': float('nan') if s == 2 else 1.0}) for s in range(1, 9))")
+    run, heard = submitted(prove(script + SAVE, cancel_hopeless=False))
+    report = monitor_job(run)
+    assert (report.stage, report.health, report.step) == ("completed", "done", 8)
+    assert [alert["rule"] for alert in told(heard, "alert")] == ["loss_not_finite"]
+
+
+def test_what_leads_grpo_is_its_reward(prove: Callable[..., Run]) -> None:
+    values = "((s, {'train/loss': 0.0, 'train/reward': s / 10, 'train/learning_rate': 1e-6}) for s in range(1, 11))"
+    run, heard = submitted(prove(logs(values) + SAVE, method="grpo"))
+    report = monitor_job(run)
+    assert report.course is not None
+    assert (report.course.label, report.course.first, report.course.last) == ("reward", 0.1, 1.0)
+    last = told(heard, "progress")[-1]
+    assert (last["leading"], last["value"], last["values"][-2:]) == ("reward", 1.0, [0.9, 1.0])
+    assert (last["loss"], last["learning_rate"], last["cost_usd"]) == (0.0, 1e-6, 0.0)
+    assert "Training reward 0.1 → 1 over 10 steps" in render([run.record(report)])
 
 
 def test_without_trackio_the_log_itself_is_read(prove: Callable[..., Run]) -> None:
@@ -239,54 +259,14 @@ def test_a_script_whose_supervisor_was_killed_does_not_go_on_unseen(prove: Calla
     assert not psutil.pid_exists(script) or psutil.Process(script).status() == psutil.STATUS_ZOMBIE
 
 
-# --- the rules alone --------------------------------------------------------------------------------------------------
-
-START = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-def fired(values: list[float | None], *, name: str = LOSS, step_s: float = 1.0, silent_s: float = 0.0) -> list[str]:
-    """Which rules fire on these values, `silent_s` after the last."""
-    points = [Point(step=i, time=START + timedelta(seconds=i * step_s), values={name: v}) for i, v in enumerate(values)]
-    watched = Watched(points=points, now=START + timedelta(seconds=(len(values) - 1) * step_s + silent_s))
-    return [rule.name for rule in RULES if rule.test(watched)]
-
-
-@pytest.mark.parametrize(
-    ("values", "rules"),
-    [
-        ([], []),
-        ([2.0] * 3 + [1.0] * 30, []),
-        ([2.0, None, 2.0], ["loss_not_finite"]),
-        ([2.0] * 10 + [6.1] * 10, ["loss_far_above_start"]),
-        ([2.0] * 10 + [6.1] * 9 + [5.9], []),
-        ([0.01] * 10 + [1.0] * 30, []),  # a hundred times the start, and harmless
-        ([0.0] * 10 + [2.5] * 10, ["loss_far_above_start"]),
-    ],
-)
-def test_rules_on_the_loss(values: list[float | None], rules: list[str]) -> None:
-    assert fired(values) == rules
-
-
-def test_a_few_infinite_gradients_are_the_loss_scalers_search() -> None:
-    assert fired([None] * 4 + [1.0] + [None] * 4, name="train/grad_norm") == []
-    assert fired([1.0] + [None] * 5, name="train/grad_norm") == ["gradient_not_finite"]
-
-
-def test_a_stall_is_ten_usual_gaps_and_at_least_five_minutes() -> None:
-    assert fired([1.0] * 5, step_s=1, silent_s=299) == []
-    assert fired([1.0] * 5, step_s=1, silent_s=301) == ["stalled"]
-    assert fired([1.0] * 5, step_s=60, silent_s=599) == []
-    assert fired([1.0] * 5, step_s=60, silent_s=601) == ["stalled"]
-    assert fired([1.0] * 2, step_s=1, silent_s=9999) == []
-
-
 def test_a_stalled_job_is_told_and_goes_on(prove: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
     quick = [
-        monitor.Rule(
+        rules.Rule(
             name="stalled",
             level="warn",
             health="stalled",
-            test=lambda watched: monitor._has_stalled(watched, factor=1, least_s=1),
+            test=lambda watched: rules.has_stalled(watched, factor=1, least_s=1),
+            holds_at_end=False,
         )
     ]
     monkeypatch.setattr(monitor, "RULES", quick)

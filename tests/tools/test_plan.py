@@ -65,7 +65,8 @@ def test_an_argument_completes_a_name_and_never_replaces_it() -> None:
     [
         ("and publish it", "`publish` is not built yet"),
         ("every night", "a schedule needs a machine that is always there"),
-        ("and evaluate on HumanEval", "the benchmark `humaneval` is not built yet"),
+        ("as a reward model, and evaluate on HumanEval", "a reward model answers nothing: humaneval"),
+        ("as a reward model, and export it to GGUF", "a reward model generates nothing"),
     ],
 )
 def test_what_is_not_built_is_refused_before_anything_is_looked_up(workdir: Path, asked: str, says: str) -> None:

@@ -289,6 +289,29 @@ def test_a_timeout_gets_the_time_that_its_pace_asks_for(failed: Callable[..., Ru
     assert next_tool(run.record(given_up)) is None
 
 
+def test_the_script_itself_hears_of_the_longer_limit(failed: Callable[..., Run]) -> None:
+    run = failed("timeout", stage="timed_out", hardware={"timeout_s": 3600, "epochs": 1.0})
+    start = datetime.now(UTC).timestamp()
+    points = [
+        Point(step=s, time=datetime.fromtimestamp(start + 10 * s, UTC), values={"train/epoch": s / 1000})
+        for s in range(1, 361)
+    ]
+    write_metrics(run.folder / "metrics.jsonl", points)
+    run, repair = repaired(run)
+    assert (repair.rung, repair.starts_anew) == ("more_time", False)
+    assert {"TIMEOUT_S = 15000", "START = 1"} <= set((run.folder / "train.py").read_text(encoding="utf-8").splitlines())
+
+
+@pytest.mark.parametrize("name", ["not_finite", "broken_checkpoint"])
+def test_what_starts_anew_says_so_in_its_script(failed: Callable[..., Run], name: str) -> None:
+    run, repair = repaired(failed(name))
+    assert repair.starts_anew
+    assert "\nSTART = 2\n" in (run.folder / "train.py").read_text(encoding="utf-8")
+    run, again = repaired(fail(run, "network"))
+    assert not again.starts_anew
+    assert "\nSTART = 2\n" in (run.folder / "train.py").read_text(encoding="utf-8")
+
+
 def test_a_timeout_before_the_first_steps_is_no_reason_to_pay_more(failed: Callable[..., Run]) -> None:
     repair = repair_run(failed("timeout", stage="timed_out"))
     assert repair.rung is None and "more time would be a guess" in repair.words

@@ -103,3 +103,40 @@ def test_foreign_text_cannot_become_markup(workdir: Path) -> None:
     result, _ = _done()
     assert "```text\nWhat | is `this`?\n```" in show_run(result.run)
     assert cell("a | b\n<script>`x`</script>") == "a \\| b \\<script\\>\\`x\\`\\</script\\>"
+
+
+def test_a_score_whose_file_was_changed_or_removed_is_left_out(workdir: Path) -> None:
+    run = _done()[0].run
+    assert run.evaluation is not None
+    file = run.folder / run.evaluation.items
+    assert "**Better**: held-out loss 3 → 1 on 10 items" in render([run])
+    file.write_text(file.read_text("utf-8").replace("1.0", "0.1"), encoding="utf-8")
+    changed = render([run])
+    assert "The evaluation does not stand: `eval/heldout_items.jsonl` was changed since" in changed
+    assert "| held-out loss | – |" in changed
+    assert "3 → 1 on" not in changed
+    file.unlink()
+    assert "from which its scores came, is not there" in render([run])
+
+
+def test_a_score_without_a_hash_cannot_enter_the_report(workdir: Path) -> None:
+    run = _done()[0].run
+    assert run.evaluation is not None
+    forged = run.evaluation.comparisons[0].model_copy(update={"metric": "HumanEval", "file": "train.py"})
+    evaluation = run.evaluation.model_copy(update={"comparisons": (*run.evaluation.comparisons, forged)})
+    text = render([run.model_copy(update={"evaluation": evaluation})])
+    assert "| HumanEval | – |" in text
+    assert "left out: the evaluation has no hash of `train.py`" in text
+
+
+def test_forgetting_and_contamination_are_said_in_words(workdir: Path) -> None:
+    run = _done()[0].run
+    assert run.evaluation is not None
+    first = run.evaluation.comparisons[0]
+    worse = first.model_copy(update={"metric": "loss of right answers to general questions", "verdict": "worse"})
+    caveats = ("2 rows shared text with humaneval and were left out of the training",)
+    evaluation = run.evaluation.model_copy(update={"general": (worse,), "caveats": caveats})
+    text = render([run.model_copy(update={"evaluation": evaluation})])
+    assert "- Beside the goal: **Worse**: loss of right answers" in text
+    assert "The training made the model forget." in text
+    assert "- To bear in mind: 2 rows shared text with humaneval" in text

@@ -203,6 +203,11 @@ def test_lora_learns_faster_in_short_runs(tmp_path: Path, rows: int, rate: float
     assert parameter(settled_run(tmp_path, dataset={"rows": rows}), "learning_rate")[0] == rate
 
 
+@pytest.mark.parametrize(("steps", "ratio"), [(1, 0.0), (33, 0.0), (34, 0.03)])
+def test_no_step_is_spent_on_a_warm_up_of_one(tmp_path: Path, steps: int, ratio: float) -> None:
+    assert parameter(settled_run(tmp_path, overrides={"max_steps": steps}), "warmup_ratio")[0] == ratio
+
+
 @pytest.mark.parametrize("rows", [24, 300, 100_000])
 def test_a_run_logs_twenty_to_a_hundred_points_where_it_has_the_steps(tmp_path: Path, rows: int) -> None:
     steps = (rows - 4) // 4
@@ -230,8 +235,7 @@ def test_qlora_pins_bitsandbytes_too(tmp_path: Path) -> None:
 
 def test_a_model_of_the_hub_is_named_by_id_and_revision_on_another_machine(tmp_path: Path) -> None:
     cached = ModelRef(id="org/model", source="cache", path="/cache/model", revision="abc")
-    run = settled_run(tmp_path, spec={"model_ref": cached, "backend": "hf-jobs"})
-    write_script(run := run.record(run.settings.model_copy(update={"namespace": "acme"})))
+    write_script(run := settled_run(tmp_path, spec={"model_ref": cached, "backend": "hf-jobs"}))
     assert value_of(text_of(run), "MODEL") == "org/model"
     assert value_of(text_of(run), "REVISION") == "abc"
     assert value_of(text_of(run), "HUB_MODEL_ID") == f"acme/tiny-chats-sft-{run.id}"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from ftagent.tools.statistics import compare, compare_perplexity
+from ftagent.tools.statistics import compare, compare_perplexity, compare_with_chance, in_words, paired_test
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -126,3 +127,43 @@ def test_perplexity_weighs_rows_by_their_tokens() -> None:
     assert found.base == pytest.approx(math.exp(1.5))
     assert found.tuned == pytest.approx(math.exp(1.25))
     assert not found.higher_is_better
+
+
+def test_six_items_more_of_164_are_no_evidence_and_the_words_say_so() -> None:
+    base, tuned = _pass_fail(both=35, gained=21, lost=15, items=164)  # 50 → 56
+    found = compare("HumanEval pass@1", base, tuned, higher_is_better=True)
+    assert found.verdict == "no evidence"
+    assert found.p_value == pytest.approx(0.405, abs=0.001)
+    words = in_words(found)
+    assert words.startswith("**No evidence**: HumanEval pass@1 0.3049 → 0.3415 on 164 items: a difference of this size")
+    assert "only one of about 0.1 or more would have shown" in words
+
+
+def test_the_smallest_difference_is_shown_in_four_of_five_cases() -> None:
+    draw, items, shown = np.random.default_rng(1), 164, 0
+    noise = [
+        compare("x", a, a + draw.normal(0, 1, items), higher_is_better=True) for a in draw.normal(0, 1, (20, items))
+    ]
+    smallest = float(np.mean([c.smallest for c in noise if c.smallest]))
+    for base in draw.normal(0, 1, (200, items)):
+        tuned = base + draw.normal(smallest, 1, items)
+        shown += _p_value(base, tuned) < 0.05
+    assert 0.7 < shown / 200 < 0.9
+
+
+def _p_value(base: Sequence[float], tuned: Sequence[float]) -> float:
+    """Return the p-value of the test alone; the interval would take 10,000 draws a case."""
+    return paired_test(np.asarray(base), np.asarray(tuned)).p_value
+
+
+def test_a_handful_of_items_shows_nothing_below_six_of_them() -> None:
+    found = compare("x", [0.0] * 10, [0.0] * 9 + [1.0], higher_is_better=True)
+    assert found.smallest == pytest.approx(0.6)
+    assert compare("x", [0.0] * 4, [0.0] * 4, higher_is_better=True).smallest == 1.0
+
+
+@pytest.mark.parametrize(("right", "verdict"), [(60, "better"), (40, "no evidence"), (20, "worse")])
+def test_a_ranking_is_held_against_a_coin(right: int, verdict: str) -> None:
+    found = compare_with_chance("pairs", [True] * right + [False] * (80 - right), 0.5)
+    assert (found.base, found.tuned, found.verdict) == (0.5, right / 80, verdict)
+    assert found.ci95[0] < found.difference < found.ci95[1]

@@ -72,6 +72,15 @@ def test_a_step_of_grpo_has_all_completions_of_a_prompt() -> None:
     assert work(dataset(5, holdout=None), method="dpo").step_rows == 4
 
 
+@pytest.mark.parametrize("generations", [2, 3, 6, 8, 12, 24])
+@pytest.mark.parametrize("gpus", [0, 2, 4])
+def test_every_batch_makes_a_step_of_all_completions(generations: int, gpus: int) -> None:
+    found = work(dataset(5000), method="grpo", num_generations=generations)
+    assert found.step_rows % generations == 0
+    for batch in (1, 2, 3, 4, 8):
+        assert batch * max(1, gpus) * found.accumulation(batch, gpus) % generations == 0
+
+
 def test_packed_rows_are_fewer_and_as_long_as_allowed() -> None:
     packed = work(dataset(), packing=True)
     assert packed.rows == 352  # 90,000 tokens in rows of 256
@@ -107,6 +116,23 @@ def test_every_prompt_is_answered_several_times(method: Method) -> None:
     assert found.epoch_tokens == found.generated_tokens + GENERATIONS * 90_000
     assert found.longest == 256 + COMPLETION_TOKENS
     assert found.trained_share == pytest.approx(found.generated_tokens / found.epoch_tokens)
+
+
+def test_completions_are_as_many_and_as_long_as_was_stated() -> None:
+    found = work(dataset(), method="grpo", num_generations=4, max_completion_length=100)
+    assert found.rows == 900 * 4
+    assert found.generated_tokens == 900 * 4 * 100
+    assert found.longest == 256 + 100
+
+
+def test_a_teacher_that_was_found_has_its_own_shape() -> None:
+    folder = QWEN3.parent / "Qwen3-8B"
+    models = [ModelRef(id=path.name, source="folder", path=str(path), revision="0") for path in (QWEN3, folder)]
+    spec = Spec(request="", model="", dataset="", method="distillation", model_ref=models[0], teacher_ref=models[1])
+    for data, tokens in ((dataset(), None), (None, 10**6)):
+        found = work_of(spec, data, tokens, None, on_gpu=True, settings=Settings())
+        assert found.teacher is not None
+        assert found.teacher.parameters > 10 * found.shape.parameters
 
 
 def test_distillation_answers_once() -> None:

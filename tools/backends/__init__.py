@@ -72,6 +72,14 @@ class Backend(Protocol):
         """Return everything that the training logged so far, one point a step, in order."""
         ...
 
+    def saved_step(self, run: Run) -> int:
+        """Return the step of the newest whole checkpoint that the run's next job will find, 0 without any.
+
+        Raises:
+            ToolError: The place cannot be asked.
+        """
+        ...
+
 
 @cache
 def backend_of(name: str) -> Backend:

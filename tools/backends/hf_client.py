@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, TypeVar
 
 from ..errors import FtagentError, ToolError, UserError
+from ..wording import one_line
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -36,6 +37,7 @@ def hub() -> HfApi:
         UserError: There is no token, or the Hub is switched off.
     """
     from huggingface_hub import constants, get_session, get_token
+    from huggingface_hub.utils import disable_progress_bars
 
     if constants.HF_HUB_OFFLINE:
         raise UserError("HF_HUB_OFFLINE is set, and jobs run on the Hub.", hint="unset it, or use --backend local")
@@ -45,6 +47,7 @@ def hub() -> HfApi:
             "there is no Hub token, and jobs run in somebody's name.",
             hint="`hf auth login`, or set HF_TOKEN; without one, --backend local",
         )
+    disable_progress_bars()  # ftagent tells of progress itself
     get_session().timeout = TIMEOUT_S  # type: ignore[assignment]  # httpx takes seconds, and keeps a Timeout
     return _client(constants.ENDPOINT, token)
 
@@ -111,6 +114,8 @@ def explained(error: Exception, what: str) -> FtagentError:
         error: What the client raised.
         what: What the call was for, after "to".
     """
+    if not isinstance(error, http_error()):
+        return ToolError(f"could not {what}: {one_line(str(error), 200)}", hint="try again")
     status, said = status_of(error), _said(error)
     match status:
         case None:
@@ -137,4 +142,5 @@ def explained(error: Exception, what: str) -> FtagentError:
 def _said(error: Exception) -> str:
     """Return the server's own words in one line."""
     said = getattr(error, "server_message", None) or str(error).strip().splitlines()[-1]
+    said = one_line(said, 300)
     return said if said.endswith(".") else f"{said}."

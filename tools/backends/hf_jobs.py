@@ -7,53 +7,30 @@ uploaded or cleaned up. https://huggingface.co/docs/huggingface_hub/guides/jobs
 
 from __future__ import annotations
 
-import base64
-import gzip
-import re
-import shlex
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from ..errors import FtagentError, InputError, ToolError
-from ..facts import TERMINAL_STAGES, Alert, HardwareChoice, Job, JobIntent, Spec, Stage
-from ..launch import launch_arguments
+from ..errors import FtagentError, ToolError
+from ..facts import TERMINAL_STAGES, Alert, Job, JobIntent
 from ..metrics import OF_METRICS, Point, points_in
 from ..run import Run
 from . import JobState, logging_steps
 from .hf_client import NOT_DONE, PAUSES_S, explained, http_error, hub, is_transient, patiently, status_of, told_pause_s
 from .hf_logs import LogLine, LogMirror, read_lines, replay
-from .hf_results import fetch_results, owner_of, prepare_repository, repository_of
+from .hf_request import labels_of, namespace_of, refuse_local_inputs, request_for, script_of
+from .hf_results import fetch_results, prepare_repository, pushed_step, repository_of
+from .hf_states import state_of
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi, JobInfo
 
-IMAGE = "ghcr.io/astral-sh/uv:0.10.12-python3.12-bookworm"
-PYTHON = "3.12"
-RUN_LABEL, ATTEMPT_LABEL = "ftagent-run", "ftagent-attempt"
-SCRIPT, SCRIPT_VARIABLE = "train.py", "TRAIN_PY"
-UNPACK = (
-    f'cd "$(mktemp -d)" && printf %s "${SCRIPT_VARIABLE}" | base64 -d | gunzip > {SCRIPT} && unset {SCRIPT_VARIABLE}'
-)
-LONGEST_VARIABLE = 120_000
-"""Linux passes no variable of 128 KiB or more to a process (`MAX_ARG_STRLEN`)."""
+T = TypeVar("T")
 LOOKS, LOOK_PAUSE_S = 3, 2.0
 """How often, after an answer that was lost, the job is looked for before another one may be started."""
 CANCEL_S = 60.0
 """For a job to be gone after it was cancelled."""
-
-STAGES: dict[str, Stage] = {
-    "SCHEDULING": "queued",
-    "RUNNING": "running",
-    "COMPLETED": "completed",
-    "ERROR": "failed",
-    "CANCELED": "cancelled",
-    "DELETED": "cancelled",
-}
-T = TypeVar("T")
-_EXIT_CODE = re.compile(r"exit code:? *(\d+)", re.IGNORECASE)
-_TIMEOUT = re.compile(r"time(d )?out", re.IGNORECASE)
 
 
 class HfJobsBackend:
@@ -74,8 +51,8 @@ class HfJobsBackend:
         """
         assert run.spec is not None
         refuse_local_inputs(run.spec)
-        script = script_text(run)
-        request, api = _request(run, intent, script), hub()
+        script = script_of(run)
+        request, api = request_for(run, intent, script), hub()
         if job := self.find(run, intent):
             return job
         if repo_id := repository_of(script):
@@ -83,14 +60,14 @@ class HfJobsBackend:
         namespace = request["namespace"]
         info = post_once(
             lambda: api.run_job(**request),
-            lambda: oldest_job(api, namespace, _labels(intent)),
+            lambda: oldest_job(api, namespace, labels_of(intent)),
             f"start a job in `{namespace}`",
         )
         return _job(info, run, intent)
 
     def find(self, run: Run, intent: JobIntent) -> Job | None:
         """Return the job that carries this intent's label and attempt, whatever its stage."""
-        found = oldest_job(hub(), namespace_of(run), _labels(intent))
+        found = oldest_job(hub(), namespace_of(run), labels_of(intent))
         return _job(found, run, intent) if found else None
 
     def status(self, run: Run, job: Job) -> JobState:
@@ -99,9 +76,11 @@ class HfJobsBackend:
         Raises:
             UserError: The Hub does not let this token look any more.
         """
+        if (last := self._last.get(job.id)) and last.stage in TERMINAL_STAGES:
+            return last
         api, (namespace, job_id) = hub(), _parted(job)
         try:
-            state = _state(api.inspect_job(job_id=job_id, namespace=namespace))
+            state = state_of(api.inspect_job(job_id=job_id, namespace=namespace))
         except http_error() as error:
             if status_of(error) == 404:
                 return self._vanished(run, job)
@@ -140,7 +119,7 @@ class HfJobsBackend:
         if not self._mirror(run, job).finish():
             text = f"the end of {job.log} may be missing: the Hub did not send the whole log"
             run.journal.tell("alert", **Alert(level="warn", rule="log", text=text).model_dump())
-        if state.stage == "completed" and (repo_id := repository_of(script_text(run))):
+        if state.stage == "completed" and (repo_id := repository_of(script_of(run))):
             fetch_results(hub(), repo_id, run.folder, f"pushed-{job.attempt}")
 
     def log_tail(self, run: Run, job: Job, lines: int) -> list[str]:
@@ -152,6 +131,16 @@ class HfJobsBackend:
         """Return what this attempt's log says of the training; the log is mirrored here from the first call on."""
         lines = (line for line in self._lines(run, job) if line.text.startswith(OF_METRICS))
         return points_in(((line.time, line.text) for line in lines), logging_steps=logging_steps(run))
+
+    def saved_step(self, run: Run) -> int:
+        """Return the step of the checkpoint that the run's jobs have pushed, 0 before the first one.
+
+        Raises:
+            UserError: The Hub refuses to show it.
+            ToolError: The Hub does not answer.
+        """
+        repo_id = repository_of(script_of(run)) if run.script else None
+        return pushed_step(hub(), repo_id) if repo_id else 0
 
     def _lines(self, run: Run, job: Job) -> list[LogLine]:
         last = self._last.get(job.id)
@@ -167,7 +156,10 @@ class HfJobsBackend:
         return self._mirrors[job.id]
 
     def _vanished(self, run: Run, job: Job) -> JobState:
-        """Return the state of a job that the Hub does not know: it ended, and nobody can say how."""
+        """Return the state of a job whose page is not there: it still counts while the list of jobs has it."""
+        for info in _list(hub(), _parted(job)[0], labels_of(job)):
+            if info.id == _parted(job)[1]:
+                return state_of(info)
         known = self._last.get(job.id) or _as_reported(run, job)
         reason = "the Hub does not know this job any more: it was deleted, or lost"
         return JobState(stage="failed", started_at=known.started_at, seconds=known.seconds, reason=reason)
@@ -176,92 +168,11 @@ class HfJobsBackend:
         """Return the last known state: a job on the Hub does not end because we cannot see it."""
         known = self._last.get(job.id) or _as_reported(run, job)
         what = status_of(error) or type(error).__name__
-        since = f"the Hub does not answer ({what}); the job goes on, and was {known.stage} when it was last seen"
-        stage: Stage = known.stage if known.stage not in TERMINAL_STAGES else "running"
-        return JobState(stage=stage, started_at=known.started_at, seconds=known.seconds, reason=since)
+        reason = f"the Hub does not answer ({what}); the job goes on, and was {known.stage} when it was last seen"
+        return JobState(stage=known.stage, started_at=known.started_at, seconds=known.seconds, reason=reason)
 
 
 # --- starting ---------------------------------------------------------------------------------------------------------
-
-
-def namespace_of(run: Run) -> str:
-    """Return who owns the run's jobs: whoever owns the repository that its script pushes to.
-
-    Raises:
-        UserError: The Hub does not say who we are.
-    """
-    repo_id = repository_of(script_text(run)) if run.script else None
-    return repo_id.split("/")[0] if repo_id else owner_of(run)
-
-
-def script_text(run: Run) -> str:
-    """Return the script as it lies in the run's folder."""
-    assert run.script is not None
-    return (run.folder / run.script.path).read_text(encoding="utf-8")
-
-
-def refuse_local_inputs(spec: Spec) -> None:
-    """Refuse what a job could not read where it runs.
-
-    Raises:
-        InputError: The model, the teacher or the dataset lies on this machine only.
-    """
-    for what, ref in (("model", spec.model_ref), ("teacher", spec.teacher_ref), ("dataset", spec.dataset_ref)):
-        if ref is not None and ref.source in ("file", "folder", "package"):
-            kind = "dataset" if what == "dataset" else "model"
-            raise InputError(
-                f"the {what} `{ref.id}` lies on this machine, and a job on the Hub cannot read it.",
-                hint=f"push it to a (private) {kind} repository and name that, or use --backend local",
-            )
-
-
-def _request(run: Run, intent: JobIntent, script: str) -> dict[str, Any]:
-    """Return the arguments of `run_job`."""
-    return job_spec(run, script, intent.timeout_s) | {
-        "labels": _labels(intent),
-        "name": f"{intent.label}-{intent.attempt}",
-    }
-
-
-def job_spec(run: Run, script: str, timeout_s: int) -> dict[str, Any]:
-    """Return what a job of this script is, but for its name; of secrets there is one, and it is nowhere else in it.
-
-    Raises:
-        ToolError: The script is too long to travel with a job.
-        UserError: The Hub does not say who we are.
-    """
-    from huggingface_hub import get_token
-
-    assert run.hardware is not None
-    pins = run.script.pins if run.script else ()
-    packed = base64.b64encode(gzip.compress(script.encode(), mtime=0)).decode()
-    if len(packed) > LONGEST_VARIABLE:
-        raise ToolError(
-            f"the script has {len(packed)} bytes when packed; {LONGEST_VARIABLE} travel with a job.",
-            hint="a filter that leaves out fewer single rows makes it shorter",
-        )
-    return {
-        "image": IMAGE,
-        "command": ["bash", "-c", f"{UNPACK} && exec {start_command(run.hardware, pins)}"],
-        "env": {
-            SCRIPT_VARIABLE: packed,
-            "PYTHONUNBUFFERED": "1",
-            "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-            "HF_HUB_DISABLE_TELEMETRY": "1",
-        },
-        "secrets": {"HF_TOKEN": get_token()},
-        "flavor": run.hardware.flavor,
-        "timeout": timeout_s,
-        "namespace": namespace_of(run),
-    }
-
-
-def start_command(hardware: HardwareChoice, pins: tuple[str, ...]) -> str:
-    """Return the shell command that starts the script; on several GPUs uv cannot read the packages from its header."""
-    if not (launch := launch_arguments(hardware)):
-        return f"uv run --python {PYTHON} {SCRIPT}"
-    packages = [word for pin in pins for word in ("--with", pin)]
-    return shlex.join(["uv", "run", "--no-project", "--python", PYTHON, *packages, "python", *launch, SCRIPT])
 
 
 def post_once(post: Callable[[], T], find: Callable[[], T | None], what: str) -> T:
@@ -312,15 +223,13 @@ def _look_again(find: Callable[[], T | None], what: str) -> T | None:
 
 def oldest_job(api: HfApi, namespace: str, labels: dict[str, str]) -> JobInfo | None:
     """Return the oldest job with these labels, whatever its stage."""
-    found = patiently(
-        lambda: list(api.list_jobs(namespace=namespace, labels=labels)), f"list the jobs of `{namespace}`"
-    )
+    found = _list(api, namespace, labels)
     oldest_first = sorted(found, key=lambda info: info.created_at or datetime.max.replace(tzinfo=UTC))
     return oldest_first[0] if oldest_first else None
 
 
-def _labels(intent: JobIntent) -> dict[str, str]:
-    return {RUN_LABEL: intent.label, ATTEMPT_LABEL: str(intent.attempt)}
+def _list(api: HfApi, namespace: str, labels: dict[str, str]) -> list[JobInfo]:
+    return patiently(lambda: list(api.list_jobs(namespace=namespace, labels=labels)), f"list the jobs of `{namespace}`")
 
 
 def _job(info: JobInfo, run: Run, intent: JobIntent) -> Job:
@@ -343,53 +252,9 @@ def _parted(job: Job) -> tuple[str, str]:
     return namespace, job_id
 
 
-# --- following --------------------------------------------------------------------------------------------------------
-
-
-def _state(info: JobInfo) -> JobState:
-    """Return the Hub's words as ours; a stage that is not known yet is none of the last ones."""
-    message = info.status.message or ""
-    stage = STAGES.get(str(info.status.stage), "running" if info.started_at else "queued")
-    exit_code = 0 if stage == "completed" else _exit_code(message)
-    if stage == "failed" and exit_code is None and _TIMEOUT.search(message):
-        stage = "timed_out"
-    return JobState(
-        stage=stage,
-        started_at=info.started_at,
-        seconds=_seconds(info),
-        exit_code=exit_code,
-        reason=_reason(stage, message, info),
-    )
-
-
-def _exit_code(message: str) -> int | None:
-    """Return the exit code that a status message names; a shell tells of a signal as 128 and its number."""
-    if not (found := _EXIT_CODE.search(message)):
-        return None
-    code = int(found[1])
-    return 128 - code if code > 128 else code
-
-
-def _seconds(info: JobInfo) -> float:
-    """Return how long the job has run, by the server's own count where it gives one."""
-    if info.durations is not None and info.durations.running_secs is not None:
-        return float(info.durations.running_secs)
-    if info.started_at is None:
-        return 0.0
-    return max(0.0, ((info.finished_at or datetime.now(UTC)) - info.started_at).total_seconds())
-
-
-def _reason(stage: Stage, message: str, info: JobInfo) -> str:
-    if stage == "queued" and info.created_at:
-        waited_s = (datetime.now(UTC) - info.created_at).total_seconds()
-        return f"it has been waiting for {info.flavor} for {waited_s:.0f} s{f': {message}' if message else ''}"
-    if stage in ("queued", "running", "completed"):
-        return ""
-    said = {"cancelled": "it was cancelled", "timed_out": "it ran longer than its limit"}.get(stage, "it failed")
-    return f"{said}: {message}" if message else said
-
-
 def _as_reported(run: Run, job: Job) -> JobState:
     """Return what the journal says of the job."""
     report = run.report if run.report is not None and run.report.job_id == job.id else None
-    return JobState(stage=report.stage, seconds=report.seconds) if report else JobState(stage="queued")
+    if report is None or report.stage in TERMINAL_STAGES:  # an end that was told is asked for anew: it has a reason
+        return JobState(stage="queued", seconds=report.seconds if report else 0.0)
+    return JobState(stage=report.stage, seconds=report.seconds)

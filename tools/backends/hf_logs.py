@@ -194,10 +194,10 @@ class LogMirror:
             self._file = None
 
     def _keep_up(self) -> None:
-        pause = RECONNECT_S
+        pause = 0.0
         while not self._ended.wait(pause):
             reading = self._read_once(2.5 * KEEP_ALIVE_S, by_thread=True)
-            pause = RECONNECT_S if reading.added else min(2 * pause, KEEP_ALIVE_S)
+            pause = RECONNECT_S if reading.added else min(max(RECONNECT_S, 2 * pause), KEEP_ALIVE_S)
 
     def _read_once(self, silence_s: float, *, by_thread: bool) -> Reading:
         """Read the log from its beginning, and add what is new."""

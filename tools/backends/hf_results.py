@@ -29,6 +29,7 @@ CONSTANT = "HUB_MODEL_ID"
 RESULT = "result.json"
 ELSEWHERE = (RESULT, HELDOUT)
 """What belongs beside the checkpoint's folder, not into it."""
+PUSHED_STATE = "last-checkpoint/trainer_state.json"
 NOT_WANTED = ("last-checkpoint/*", ".gitattributes")
 LONGEST_NAME = 96 - 25
 """What `validate_repo_id` of huggingface_hub allows, less the hyphen and the job's id that each firing adds."""
@@ -88,6 +89,29 @@ def prepare_repository(api: HfApi, repo_id: str) -> None:
         lambda: api.create_repo(repo_id, private=True, exist_ok=True), f"create the private repository `{repo_id}`"
     )
     patiently(lambda: api.auth_check(repo_id, write=True), f"write to the repository `{repo_id}`")
+
+
+def pushed_step(api: HfApi, repo_id: str) -> int:
+    """Return the step of the checkpoint that the next job goes on from, 0 where none was pushed.
+
+    Raises:
+        UserError: The Hub refuses.
+        ToolError: The Hub does not answer.
+    """
+    from huggingface_hub.errors import RemoteEntryNotFoundError, RepositoryNotFoundError
+    from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
+
+    def read() -> int:
+        # No download through the client: one that cannot reach the Hub says of a file that it does not exist.
+        url = f"{api.endpoint}/{repo_id}/resolve/main/{PUSHED_STATE}"
+        answer = get_session().get(url, headers=build_hf_headers(token=api.token), follow_redirects=True)
+        try:
+            hf_raise_for_status(answer)
+        except (RemoteEntryNotFoundError, RepositoryNotFoundError):
+            return 0
+        return answer.json()["global_step"]
+
+    return patiently(read, f"look for a checkpoint in `{repo_id}`")
 
 
 def fetch_results(api: HfApi, repo_id: str, folder: Path, name: str) -> None:

@@ -19,7 +19,8 @@ from ..facts import Schedule, Trigger
 from ..run import Run
 from ..settings import Settings
 from .hf_client import hub, patiently
-from .hf_jobs import RUN_LABEL, job_spec, oldest_job, post_once, script_text
+from .hf_jobs import oldest_job, post_once
+from .hf_request import RUN_LABEL, job_spec, script_of
 from .hf_results import owner_by, repository_of
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def create_schedule(run: Run, trigger: Trigger) -> Schedule:
         ToolError: Nothing was made, or nobody knows: calling again looks first.
     """
     assert run.hardware is not None and run.script is not None
-    script, api = script_text(run), hub()
+    script, api = script_of(run), hub()
     label = label_of(trigger, run.script.sha256)
     spec = job_spec(run, script, run.hardware.timeout_s)
     spec["env"][VARIABLE] = label

@@ -27,6 +27,7 @@ from ..launch import launch_command
 from ..metrics import Point, read_log, read_trackio, trackio_folder
 from ..run import Run, experiment_name
 from ..settings import ENVIRONMENT_PREFIX
+from ..trained import CHECKPOINT
 from ..worker import WORKER_ENVIRONMENT
 from . import JobState, logging_steps
 
@@ -129,6 +130,11 @@ class LocalBackend:
             return []
         points = read_trackio(record.trackio_dir, experiment_name(run.spec), run.id)
         return points or read_log(run.folder / LOG, record.log_start, logging_steps=logging_steps(run))
+
+    def saved_step(self, run: Run) -> int:
+        """Return the step of the newest whole checkpoint in the run's folder, 0 without any."""
+        states = (run.folder / CHECKPOINT).glob("checkpoint-*/trainer_state.json")
+        return max((int(state.parent.name.rpartition("-")[2]) for state in states), default=0)
 
 
 class _Record(BaseModel):

@@ -19,8 +19,9 @@
 
 Beside itself it writes `checkpoint/` (the trainer's checkpoints; at its root the finished adapter or model with its
 tokenizer and card), `heldout.jsonl` (the rows that are not trained on) and `result.json`; metrics go to Trackio
-(`trackio show`). Started again, it goes on from the last whole checkpoint, here or on the Hub. A loss that is no
-number ends it with exit code 3; short before its time is over it saves and ends with exit code 4.
+(`trackio show`). Started again, it goes on from the last whole checkpoint of the same settings and data, here or on
+the Hub. A loss that is no number ends it with exit code 3; short before its time is over it saves and ends with exit
+code 4.
 """
 
 import hashlib
@@ -28,6 +29,7 @@ import json
 import math
 import os
 import resource
+import shutil
 import sys
 import time
 from importlib.metadata import version
@@ -43,6 +45,7 @@ from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError
 from peft import LoraConfig
 from transformers import AutoTokenizer, BitsAndBytesConfig, TrainerCallback
+from transformers.trainer_callback import ExportableState
 from trl import SFTConfig, SFTTrainer
 # <imports>
 # </imports>
@@ -59,6 +62,7 @@ PROJECT = "smollm2-135m-instruct-rows-sft"
 RUN = "20260101-000000-0000"
 TRACKIO_SPACE_ID = None
 HUB_MODEL_ID = None
+START = 1
 TIMEOUT_S = 3600
 CARD = {"base_model": "HuggingFaceTB/SmolLM2-135M-Instruct"}
 PARAMETERS = ["adapter", "learning_rate"]
@@ -107,6 +111,17 @@ if hub_id and "FTAGENT_SCHEDULED" in os.environ:  # started again and again: on 
 PACKAGES = ("accelerate", "datasets", "peft", "torch", "trackio", "transformers", "trl")
 NUMBER = "__row__"  # a column with the number of each row, as `LEFT_OUT` counts them
 NO_NUMBER, OUT_OF_TIME = 3, 4  # exit codes
+# What may differ between two parts of one training; of the two batch sizes the product counts.
+FREE = (
+    "activation_checkpointing",
+    "eval_rows",
+    "eval_steps",
+    "gradient_accumulation_steps",
+    "logging_steps",
+    "per_device_train_batch_size",
+    "precision",
+    "save_total_limit",
+)
 began = time.monotonic()
 checkpoint = home / "checkpoint"
 on_gpu = torch.cuda.is_available()
@@ -167,10 +182,19 @@ def write_rows(rows: Dataset, path: Path) -> str:
 # --- training ---------------------------------------------------------------------------------------------------------
 
 
-class Watch(TrainerCallback):
-    """Ends the training when its loss is no number, since all after that would be NaN too, and when time is over."""
+class Watch(TrainerCallback, ExportableState):
+    """Ends the training when its loss is no number, since all after that would be NaN too, and when time is over.
+
+    It also writes down in each checkpoint of which training that is a part.
+    """
 
     out_of_time = False
+
+    def __init__(self, settings: dict):
+        self.settings = settings
+
+    def state(self):  # the trainer puts this into `trainer_state.json`
+        return {"args": {"settings": self.settings}, "attributes": {}}
 
     def on_train_begin(self, args, state, control, **kwargs):
         self.started = time.monotonic()
@@ -193,29 +217,60 @@ class Watch(TrainerCallback):
                 sys.exit(NO_NUMBER)
 
 
-def last_whole_checkpoint() -> Path | None:
-    """Return the newest checkpoint that was written to its end, here or, where there is none, on the Hub."""
-    return newest_whole() or (fetch_checkpoint() if hub_id else None)
+def settings_of(train: Dataset) -> dict:
+    """Return what two jobs must have in common for one to go on where the other ended."""
+    used = {name: globals()[name.upper()] for name in PARAMETERS if name not in FREE}
+    rows = json.dumps([len(train), train[:1], train[-1:]], default=lambda value: type(value).__name__, sort_keys=True)
+    settings = {
+        **used,
+        "model": f"{MODEL} at {REVISION}",
+        "data": hashlib.sha256(rows.encode()).hexdigest(),
+        "rows of a step": PER_DEVICE_TRAIN_BATCH_SIZE * GRADIENT_ACCUMULATION_STEPS,
+        "start": START,
+    }
+    return json.loads(json.dumps(settings))
 
 
-def newest_whole() -> Path | None:
+def last_whole_checkpoint(settings: dict) -> Path | None:
+    """Return this training's newest checkpoint that was written to its end, here or, with none here, on the Hub."""
+    return newest_whole(settings) or (fetch_checkpoint(settings) if hub_id else None)
+
+
+def newest_whole(settings: dict) -> Path | None:
     """Return the newest checkpoint below this folder that is whole; the trainer writes its state last."""
     for folder in sorted(checkpoint.glob("checkpoint-*"), key=lambda f: int(f.name.split("-")[1]), reverse=True):
         try:
-            json.loads((folder / "trainer_state.json").read_text(encoding="utf-8"))
+            state = json.loads((folder / "trainer_state.json").read_text(encoding="utf-8"))
         except (FileNotFoundError, json.JSONDecodeError):
             print(f"{folder.name} was left half written: it is not used", file=sys.stderr)
             continue
-        return folder
+        if belongs(state, settings, folder.name):
+            return folder
+        if is_first:  # its number may be higher than those to come: the trainer would keep it and remove them
+            folder.rename(home / f"{folder.name}-of-{time.time_ns()}")
     return None
 
 
-def fetch_checkpoint() -> Path | None:
+def belongs(state: dict, settings: dict, name: str) -> bool:
+    """Tell whether a checkpoint is of this training, and say what differs where it is not."""
+    noted = state.get("stateful_callbacks", {}).get("Watch", {}).get("args", {}).get("settings")
+    if noted == settings:
+        return True
+    differing = sorted(key for key in settings.keys() | (noted or {}) if settings.get(key) != (noted or {}).get(key))
+    what = f"of another training ({', '.join(differing)})" if noted else "of a training that nobody knows"
+    print(f"{name} is {what}: it is not used", file=sys.stderr)
+    return False
+
+
+def fetch_checkpoint(settings: dict) -> Path | None:
     """Download what an earlier job has pushed as it saved, and return it as this folder's checkpoint."""
     try:
         snapshot_download(hub_id, allow_patterns="last-checkpoint/*", local_dir=checkpoint)
         state = json.loads((checkpoint / "last-checkpoint" / "trainer_state.json").read_text(encoding="utf-8"))
     except (HfHubHTTPError, FileNotFoundError):  # no repository, or none of its jobs came as far as that
+        return None
+    if not belongs(state, settings, "last-checkpoint"):
+        shutil.rmtree(checkpoint / "last-checkpoint")  # the trainer would push it again, beside its own
         return None
     return (checkpoint / "last-checkpoint").rename(checkpoint / f"checkpoint-{state['global_step']}")
 
@@ -251,6 +306,10 @@ def config(evaluates: bool) -> SFTConfig:
         fp16=PRECISION == "fp16" and on_gpu,
         activation_checkpointing=ACTIVATION_CHECKPOINTING,
         dataloader_pin_memory=on_gpu,
+        # GPUs that share the weights (FSDP) would otherwise each keep all gradients, whole, until the step
+        accelerator_config={
+            "gradient_accumulation_kwargs": {"sync_each_batch": os.environ.get("ACCELERATE_USE_FSDP") == "true"}
+        },
         # evaluation and checkpoints: a share of all steps, and always at the last one, which is kept: the best one
         # would be chosen by the very rows that judge the model afterwards
         eval_strategy="steps" if evaluates else "no",
@@ -376,7 +435,8 @@ if __name__ == "__main__":
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
 
     # --- model and trainer
-    watch = Watch()
+    settings = settings_of(train)
+    watch = Watch(settings)
     trainer = SFTTrainer(
         model,
         args=config(evaluates=len(heldout) > 0),
@@ -395,7 +455,7 @@ if __name__ == "__main__":
         sys.exit("every label is masked (-100), nothing would be learned: check the mapping and MAX_LENGTH")
 
     # --- train, save
-    trainer.train(resume_from_checkpoint=last_whole_checkpoint())
+    trainer.train(resume_from_checkpoint=last_whole_checkpoint(settings))
     if watch.out_of_time:
         print(f"time is almost over: saved at step {trainer.state.global_step}; start again to go on", file=sys.stderr)
         sys.exit(OUT_OF_TIME)

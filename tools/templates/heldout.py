@@ -1,10 +1,10 @@
-"""Measure a base model and its fine-tuned twin on the same held-out rows: loss of each row, and a few answers.
+"""Measure a base model and its fine-tuned twin on the same rows: loss of each row, and a few answers.
 
-Reads `base`, its `revision`, `checkpoint`, `is_adapter`, `rows` (a file), `loss_on`, `max_length`, `questions` and
-`max_new_tokens`. Answers with `items` (`row`, `tokens`, and `base_loss` and `tuned_loss` in nats per token),
-`base_answers`, `tuned_answers`, `device`, `dtype` and `transformers`. Rows are tokenised, masked and cut as
-`SFTTrainer` does it, and both models see the same tokens. A row of which the cut leaves nothing to predict is left
-out, as in training.
+Reads `base`, its `revision`, `checkpoint`, `is_adapter`, `sets` (by name: `rows`, a file, `loss_on` and `max_length`),
+`questions` and `max_new_tokens`. Answers with `items` (by the same names: `row`, `tokens`, and `base_loss` and
+`tuned_loss` in nats per token), `base_answers`, `tuned_answers`, `device`, `dtype` and `transformers`. Rows are
+tokenised, masked and cut as `SFTTrainer` does it, and both models see the same tokens. A row of which the cut leaves
+nothing to predict is left out, as in training.
 """
 
 import json
@@ -45,11 +45,11 @@ class Row:
 # --- rows, as SFTTrainer prepares them (trl/trainer/sft_trainer.py, `tokenize_fn` to `truncate`) --------------------
 
 
-def read_rows(request: dict, tokenizer) -> list[Row]:
+def read_rows(chosen: dict, tokenizer) -> list[Row]:
     """Return the rows of which something is predicted."""
-    loss_on, max_length = request["loss_on"], request["max_length"]
+    loss_on, max_length = chosen["loss_on"], chosen["max_length"]
     template = training_template(tokenizer, loss_on)
-    lines = Path(request["rows"]).read_bytes().splitlines()
+    lines = Path(chosen["rows"]).read_bytes().splitlines()
     prepared = [prepare(n, json.loads(line), tokenizer, loss_on, max_length, template) for n, line in enumerate(lines)]
     rows = [row for row in prepared if row.trained]
     print(f"{len(rows)} of {len(prepared)} rows have trained tokens, {sum(row.trained for row in rows)} in all")
@@ -144,7 +144,7 @@ def all_losses(model, rows: list[Row], pad: int, name: str) -> list[float]:
     losses: dict[int, float] = {}
     for batch in batches(rows, model.config.get_text_config().vocab_size):
         losses |= batch_losses(model, batch, pad)
-        progress(f"{name} model: held-out rows", len(losses), len(rows))
+        progress(f"{name} rows", len(losses), len(rows))
     return [losses[row.number] for row in rows]
 
 
@@ -153,7 +153,9 @@ def all_losses(model, rows: list[Row], pad: int, name: str) -> list[float]:
 
 @torch.inference_mode()
 def answers(model, tokenizer, questions: list, max_new_tokens: int) -> list[str]:
-    """Return greedy answers to questions that are all chats or all plain text."""
+    """Return greedy answers to questions that are all chats or all plain text; none to none."""
+    if not questions:
+        return []
     if isinstance(questions[0], list):
         made = tokenizer.apply_chat_template(
             questions, add_generation_prompt=True, padding=True, return_tensors="pt", return_dict=True
@@ -205,35 +207,51 @@ def progress(text: str, done: int, total: int) -> None:
     print("@progress " + json.dumps({"text": text, "done": done, "total": total}))
 
 
-def measure(model, name: str, rows: list[Row], tokenizer, request: dict) -> tuple[list[float], list[str]]:
-    """Return the loss of each row, and the answers to the questions."""
-    losses = all_losses(model, rows, tokenizer.pad_token_id, name)
+def measure(model, name: str, sets: dict[str, list[Row]], tokenizer, request: dict) -> tuple[dict, list[str]]:
+    """Return the loss of each row of each set, and the answers to the questions."""
+    losses = {
+        kind: all_losses(model, rows, tokenizer.pad_token_id, f"{name} model: {kind}") for kind, rows in sets.items()
+    }
     said = answers(model, tokenizer, request["questions"], request["max_new_tokens"])
     progress(f"{name} model: sample answers", len(said), len(said))
     return losses, said
+
+
+def models(request: dict, device: str, dtype: torch.dtype, load=load) -> Iterator[tuple]:
+    """Yield the base and its name, and then the tuned model, which takes its place: two may not fit."""
+    model = load(request["base"], request["revision"], device, dtype)
+    yield "base", model
+    if request["is_adapter"]:
+        model = add_adapter(model, request["checkpoint"], dtype)
+    else:
+        del model
+        model = load(request["checkpoint"], None, device, dtype)
+    yield "tuned", model
+
+
+def measured_with(device: str, dtype: torch.dtype) -> dict:
+    """Return what a reader of the figures must know of the machine."""
+    return {"device": device, "dtype": str(dtype).removeprefix("torch."), "transformers": transformers.__version__}
 
 
 def main(request: dict) -> dict:
     """Measure the base, put the tuned model in its place, measure again."""
     device, dtype = pick_device()
     tokenizer = load_tokenizer(request)
-    rows = read_rows(request, tokenizer)
-    model = load(request["base"], request["revision"], device, dtype)
-    base_losses, base_answers = measure(model, "base", rows, tokenizer, request)
-    model = add_adapter(model, request["checkpoint"], dtype) if request["is_adapter"] else None  # two may not fit
-    if model is None:
-        model = load(request["checkpoint"], None, device, dtype)
-    tuned_losses, tuned_answers = measure(model, "tuned", rows, tokenizer, request)
+    sets = {name: read_rows(chosen, tokenizer) for name, chosen in request["sets"].items()}
+    found = [measure(model, name, sets, tokenizer, request) for name, model in models(request, device, dtype)]
+    (base_losses, base_answers), (tuned_losses, tuned_answers) = found
     return {
-        "items": [
-            {"row": row.number, "tokens": row.trained, "base_loss": base, "tuned_loss": tuned}
-            for row, base, tuned in zip(rows, base_losses, tuned_losses, strict=True)
-        ],
+        "items": {
+            name: [
+                {"row": row.number, "tokens": row.trained, "base_loss": base, "tuned_loss": tuned}
+                for row, base, tuned in zip(rows, base_losses[name], tuned_losses[name], strict=True)
+            ]
+            for name, rows in sets.items()
+        },
         "base_answers": base_answers,
         "tuned_answers": tuned_answers,
-        "device": device,
-        "dtype": str(dtype).removeprefix("torch."),
-        "transformers": transformers.__version__,
+        **measured_with(device, dtype),
     }
 
 

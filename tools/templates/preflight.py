@@ -1,27 +1,35 @@
 """Run a training script as it stands on a two-layer twin of its model, and look at what it leaves behind.
 
 Reads `method`, `model`, `revision`, `teacher` (a pair of the same, or null), `rewards` (pairs of a name and the column
-that it compares with, or null), `tools` (the folder that holds `rewards/`), `script` and `folder` (an empty one, for
-everything that is written). Answers with `checks`, a list of `name`, `ok` and `detail`; a check that stands on a
+that it compares with, or null), `tools` (the folder that holds `rewards/`), `data` (what the plan loads), `result` (the
+names that `result.json` must have), `timeout_s` for one run, `script` and `folder` (an empty one, for everything that
+is written). Answers with `checks`, a list of `name`, `ok` and `detail`; a check that stands on a
 failed one is left out. The script runs twice in this process, so that torch is imported once: for `STEPS` steps from
 nothing, and for one more from its checkpoint.
 """
 
+import hashlib
+import inspect
 import json
 import math
 import os
 import runpy
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import datasets
 import torch
+from kept import look_at_weights
 from plain_words import LESS_STEEP, in_words
+from promises import look_at_data, look_at_pairs, look_at_questions, look_at_settings, look_at_verdicts
 from tiny_trainers import GENERATING, SEQUENCES, Sequence, prompt_sequence
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 from twins import save_twin
+from walls import Walls
 
 STEPS = 2
 ROWS = 16
@@ -56,6 +64,10 @@ def main(request: dict[str, Any]) -> list[dict[str, Any]]:
 
     rehearsal = Rehearsal(request)
     if holds("twin", rehearsal.build_twins) and holds("trains", rehearsal.train):
+        holds("result", rehearsal.look_at_result)
+        holds("data", rehearsal.look_at_data)
+        holds("settings", rehearsal.look_at_settings)
+        holds("rows", rehearsal.look_at_rows)
         if rehearsal.generates:
             holds("prompts", rehearsal.look_at_prompts)
             if request["rewards"]:
@@ -86,6 +98,12 @@ class Rehearsal:
             self.models["teacher"] = tuple(request["teacher"])
         self.folder = Path(request["folder"])
         self.rewards, self.tools = request["rewards"], request["tools"]
+        self.wanted, self.result_names = request["data"], request["result"]
+        self.walls = Walls(self.folder, request["timeout_s"])
+        self.loaded: list[dict[str, Any]] = []
+        """The arguments of each call of `load_dataset` in the first run."""
+        self.raw: Any = None
+        """What the first of them returned."""
         self.names: dict[str, Any] = {}
         """The script's own global names, after it ran."""
 
@@ -101,14 +119,35 @@ class Rehearsal:
 
     def train(self) -> str:
         """Run the script from nothing."""
-        self.names = self.run(STEPS)
-        result = self.result()
-        losses = [result[name] for name in ("first_loss", "last_loss", "eval_loss") if result[name] is not None]
-        if not all(map(math.isfinite, losses)):
-            raise ValueError(f"the losses are {losses}: {LESS_STEEP}")
-        if result["heldout_rows"] and result["eval_loss"] is None:
-            raise ValueError("rows are held out, and the script did not evaluate on them: check eval_strategy")
-        return f"{result['steps']} steps, losses {', '.join(f'{loss:.2f}' for loss in losses)}"
+        with self.observed_loading():
+            self.names = self.run(STEPS)
+        missing = [name for name in ("trainer", "train", "heldout") if name not in self.names]
+        if missing:
+            raise ValueError(
+                f"the script has no `{missing[0]}` at its end: it was not run as __main__, or left its story"
+            )
+        steps = self.names["trainer"].state.global_step
+        if steps != STEPS:
+            raise ValueError(f"the trainer made {steps} of {STEPS} steps: check max_steps, and what the script catches")
+        return f"{steps} steps"
+
+    @contextmanager
+    def observed_loading(self) -> Iterator[None]:
+        """Note how the script loads its data; it gets what it asked for."""
+        load = datasets.load_dataset
+
+        def noted(*arguments: Any, **named: Any) -> Any:
+            bound = inspect.signature(load).bind(*arguments, **named).arguments
+            self.loaded.append(bound | bound.pop("config_kwargs", {}))
+            rows = load(*arguments, **named)
+            self.raw = rows if self.raw is None else self.raw
+            return rows
+
+        datasets.load_dataset = noted
+        try:
+            yield
+        finally:
+            datasets.load_dataset = load
 
     def run(self, steps: int) -> dict[str, Any]:
         """Run the script as `python train.py` would, and return its global names."""
@@ -116,14 +155,68 @@ class Rehearsal:
         values |= {"TOKENS": TOKENS, "TEACHER": self.folder / "teacher"}
         os.environ.update({f"FTAGENT_{name}": str(value) for name, value in values.items()})
         try:
-            return runpy.run_path(self.script, run_name="__main__")
+            with self.walls.around():
+                names = runpy.run_path(self.script, run_name="__main__")
         except SystemExit as end:
             why = f"the loss became NaN or infinite: {LESS_STEEP}" if end.code == NOT_FINITE else end.code
+            if not end.code:
+                why = f"exit code {end.code or 0} before its end was reached; take that exit out"
             raise RuntimeError(f"the script ended itself: {why}") from end
+        if self.walls.broken:
+            raise PermissionError(self.walls.broken[0])
+        return names
+
+    # --- what the script says of itself
+
+    def look_at_result(self) -> str:
+        """Hold `result.json` against what the trainer knows, since the report shows it."""
+        result = self.result()
+        if missing := [name for name in self.result_names if name not in result]:
+            raise ValueError(
+                f"result.json lacks {', '.join(missing)}, which the report shows: write what `results` returns"
+            )
+        losses = [result[name] for name in ("first_loss", "last_loss", "eval_loss") if result[name] is not None]
+        if not all(map(math.isfinite, losses)):
+            raise ValueError(f"the losses are {losses}: {LESS_STEEP}")
+        if len(self.names["heldout"]) and result["eval_loss"] is None:
+            raise ValueError("rows are held out, and the script did not evaluate on them: check eval_strategy")
+        logged = [entry["loss"] for entry in self.names["trainer"].state.log_history if "loss" in entry]
+        if (result["steps"], result["last_loss"]) != (STEPS, logged[-1]):
+            raise ValueError(
+                f"result.json tells of {result['steps']} steps and a loss of {result['last_loss']}, and the trainer "
+                f"made {STEPS} with a loss of {logged[-1]}: write its numbers down after it trained"
+            )
+        self.look_at_heldout(result)
+        return f"complete; losses {', '.join(f'{loss:.2f}' for loss in losses)}"
+
+    def look_at_heldout(self, result: dict[str, Any]) -> None:
+        """Hold `heldout.jsonl`, on which the model is judged later, against the rows that were held out."""
+        path = self.folder / "heldout.jsonl"
+        content = path.read_bytes() if path.exists() else None
+        if content is None or len(content.splitlines()) != len(self.names["heldout"]):
+            raise ValueError("heldout.jsonl does not hold the held-out rows: write it with write_rows, before training")
+        if hashlib.sha256(content).hexdigest() != result["heldout_sha256"]:
+            raise ValueError("heldout.jsonl is another file than result.json says: write down what write_rows returns")
+
+    def look_at_data(self) -> str:
+        """Hold what the script loaded against the plan."""
+        return look_at_data(self.loaded, self.wanted)
+
+    def look_at_settings(self) -> str:
+        """Hold what the trainer got against what the script says at its top."""
+        return look_at_settings(self.names, {name: str(self.folder / name) for name in self.models})
 
     def result(self) -> dict[str, Any]:
         """Read the numbers of the last run."""
-        return json.loads((self.folder / "result.json").read_text(encoding="utf-8"))
+        path = self.folder / "result.json"
+        if not path.exists():
+            raise FileNotFoundError(
+                "there is no result.json, and the report would have no numbers: write it at the end"
+            )
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError("result.json is cut off or no JSON: write it with json.dumps, and as a whole") from error
 
     # --- what the trainer made of the rows
 
@@ -132,6 +225,31 @@ class Rehearsal:
         rows, length = self.names["trainer"].train_dataset, self.names["MAX_LENGTH"]
         prepared = [SEQUENCES[self.method](rows[number]) for number in range(min(SAMPLE, len(rows)))]
         return [[Sequence(s.ids[:length], s.learned[:length]) for s in row] for row in prepared]
+
+    def look_at_rows(self) -> str:
+        """Look for rows that cannot teach what the method wants."""
+        train = self.names["train"]
+        if self.method in ("dpo", "reward"):
+            look_at_pairs(train, self.raw)
+        if self.method == "kto":
+            look_at_verdicts(self.names, self.raw)
+        prepared = self.names["trainer"].train_dataset
+        if len(prepared) == len(train):  # else some were left out, or several are packed into one
+            rows = [train[number] for number in range(min(SAMPLE, len(train)))]
+            look_at_questions(rows, [self.read(prepared[number]) for number in range(len(rows))])
+        return f"{len(train)} rows, {', '.join(train.column_names)}"
+
+    def read(self, row: dict[str, Any]) -> str:
+        """Return what the model reads of a prepared row."""
+        tokenizer = self.names["trainer"].processing_class
+        if self.generates:
+            return tokenizer.decode(prompt_sequence(tokenizer, row["prompt"]).ids)
+        ids = (
+            row.get("prompt_ids", []) + row["completion_ids"]
+            if self.method == "kto"
+            else SEQUENCES[self.method](row)[0].ids
+        )
+        return tokenizer.decode(ids)
 
     def look_at_labels(self) -> str:
         """Count the tokens that carry loss, and the rows that have none."""
@@ -206,6 +324,7 @@ class Rehearsal:
             raise ValueError(f"the saved tokenizer has no {' and no '.join(missing)}: set it before training")
         asked = question(self.names["train"][0], tokenizer)
         trained = self.names["trainer"].model.eval()
+        count = look_at_weights(trained, checkpoint)
         kind, more = (AutoModelForSequenceClassification, {"num_labels": 1}), (AutoModelForCausalLM, {})
         loader, arguments = kind if self.method == "reward" else more
         model = loader.from_pretrained(checkpoint, dtype=trained.dtype, **arguments).eval()
@@ -216,7 +335,7 @@ class Rehearsal:
                 f"the saved model does not say what the trained one says (off by {(said - meant).abs().max():.2g}): "
                 "some of its weights were not saved; save with trainer.save_model"
             )
-        return f"{type(model).__name__} and its tokenizer load, and say the same"
+        return f"{type(model).__name__} and its tokenizer load with {count} trained tensors, and say the same"
 
     def learn(self) -> str:
         """Take some steps on one batch again and again: whatever is meant to be trained must make its loss fall."""

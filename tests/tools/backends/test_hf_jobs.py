@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import random
 import shlex
@@ -11,16 +12,18 @@ from collections.abc import Callable
 
 import pytest
 from accelerate.commands.launch import launch_command_parser
-from ftagent.tools.backends import JobState, backend_of, hf_jobs
+from ftagent.tools.backends import JobState, backend_of
 from ftagent.tools.backends.hf_jobs import HfJobsBackend
 from ftagent.tools.backends.hf_logs import read_lines
+from ftagent.tools.backends.hf_request import start_command
+from ftagent.tools.backends.hf_states import state_of
 from ftagent.tools.errors import ToolError, UserError
 from ftagent.tools.facts import TERMINAL_STAGES, DatasetRef, Job, Parameter, Stage
 from ftagent.tools.jobs import cancel_job, submit_job
 from ftagent.tools.metrics import read_metrics
 from ftagent.tools.monitor import monitor_job
 from ftagent.tools.run import Run, open_run, refold
-from huggingface_hub import JobInfo
+from huggingface_hub import HfApi, JobInfo
 
 from ...hub import LoopbackHub
 from ...hub.faults import Action, Before, Cut, Refuse, Slow, Status
@@ -99,6 +102,21 @@ def test_results_are_downloaded_once(hub: LoopbackHub, remote: Remote) -> None:
     assert len(hub.asked("GET", "/tester/tuned/resolve/")) == downloads > 0
 
 
+def test_the_next_job_goes_on_from_the_step_that_was_pushed(hub: LoopbackHub, remote: Remote) -> None:
+    run, backend, api = remote(PUSHES), HfJobsBackend(), HfApi()
+    assert backend.saved_step(run) == 0  # no repository yet
+    api.create_repo("tester/tuned", private=True)
+    assert backend.saved_step(run) == 0
+    for step in (7, 14):
+        state = json.dumps({"global_step": step}).encode()
+        api.upload_file(
+            repo_id="tester/tuned", path_or_fileobj=state, path_in_repo="last-checkpoint/trainer_state.json"
+        )
+        assert backend.saved_step(run) == step
+    hub.faults.on("GET", "/tester/tuned/resolve/*", Status(502))
+    assert backend.saved_step(run) == 14  # a Hub that stumbles is no Hub without a checkpoint
+
+
 def test_a_script_that_pushed_nothing_has_not_trained(hub: LoopbackHub, remote: Remote) -> None:
     run = followed(remote('HUB_MODEL_ID = "tester/tuned"\nprint("done")'))
     assert run.report is not None
@@ -153,7 +171,7 @@ def test_a_stage_that_nobody_knows_yet_is_no_end(stage: str, started: bool, ours
     info = JobInfo(
         id="1", owner={"id": "1", "name": "a", "type": "user"}, status={"stage": stage}, startedAt=started_at
     )
-    assert hf_jobs._state(info).stage == ours
+    assert state_of(info).stage == ours
 
 
 def test_what_ended_before_it_was_cancelled_stays_as_it_ended(hub: LoopbackHub, remote: Remote) -> None:
@@ -354,7 +372,7 @@ def test_several_gpus_get_a_process_each_and_the_packages_that_the_header_names(
     hardware = remote("").hardware
     assert hardware is not None
     hardware = hardware.model_copy(update={"gpus": 4, "sharded": sharded})
-    words = shlex.split(hf_jobs.start_command(hardware, ("trl==1.16.0", "torch==2.13.0")))
+    words = shlex.split(start_command(hardware, ("trl==1.16.0", "torch==2.13.0")))
     assert words[:4] == ["uv", "run", "--no-project", "--python"]
     assert words[5:9] == ["--with", "trl==1.16.0", "--with", "torch==2.13.0"]
     launch = words[words.index("accelerate.commands.launch") + 1 :]
@@ -423,6 +441,13 @@ def test_a_job_that_vanished_is_a_failure_with_what_it_had_taken(hub: LoopbackHu
     report = monitor_job(run)
     assert (report.stage, report.health) == ("failed", "failed")
     assert "the Hub does not know this job any more" in report.reason
+
+
+def test_a_page_that_is_missing_for_once_does_not_make_a_job_lost(hub: LoopbackHub, remote: Remote) -> None:
+    run = remote(SLEEPS)
+    job = start(run)
+    hub.faults.on("GET", f"/api/jobs/{job.id}", Status(404))
+    assert HfJobsBackend().status(run, job).stage in ("queued", "running")
 
 
 def test_a_token_that_was_revoked_is_the_persons_to_mend_and_the_job_goes_on(hub: LoopbackHub, remote: Remote) -> None:

@@ -58,6 +58,10 @@ def ended(home: Path) -> dict[str, Ended]:
         "packed": Job(run=written(home, overrides={"packing": True}), environment=short),
         "nan": Job(run=written(home, overrides={"learning_rate": 1e30})),
     }
+    # From here on each writes into the folder of one above, as if that had been left by an earlier job.
+    for name, former in (("finer", "bf16"), ("other", "answers")):
+        environment = {**short, "FTAGENT_OUTPUT": str(jobs[former].run.folder)}
+        jobs[name] = Job(run=written(home, hardware={"checkpointing": True}), environment=environment)
     return drive(home, jobs)
 
 
@@ -129,6 +133,22 @@ def test_a_torn_checkpoint_is_left_for_the_one_before(ended: dict[str, Ended]) -
     first, torn = ended["lora"].result, ended["torn"].result
     assert (torn["resumed_from"], torn["steps"]) == (STEPS // 2, STEPS)
     assert torn["last_loss"] == pytest.approx(first["last_loss"], rel=1e-3)
+
+
+def result_in_the_folder_of(former: Ended) -> dict[str, Any]:
+    return json.loads((former.run.folder / "result.json").read_text(encoding="utf-8"))
+
+
+def test_a_training_goes_on_in_another_precision(ended: dict[str, Ended]) -> None:
+    assert ended["finer"].code == 0
+    assert result_in_the_folder_of(ended["bf16"])["resumed_from"] == 2
+
+
+def test_a_training_never_goes_on_from_the_checkpoint_of_another_one(ended: dict[str, Ended]) -> None:
+    assert ended["other"].code == 0
+    assert result_in_the_folder_of(ended["answers"])["resumed_from"] is None
+    kept = sorted(path.name.partition("-of-")[0] for path in ended["answers"].run.folder.glob("checkpoint-*-of-*"))
+    assert kept == ["checkpoint-1", "checkpoint-2"]
 
 
 def test_loss_on_the_assistant_s_turns_is_loss_on_the_answers(ended: dict[str, Ended]) -> None:

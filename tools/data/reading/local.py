@@ -79,6 +79,22 @@ def _reference(
     return DatasetRef(id=name, source=source, revision=revision, loader=loader, licence=licence)
 
 
+def revision_now(dataset: DatasetRef) -> str:
+    """Return the revision that the local files of a dataset have today, whatever they had when they were found.
+
+    Raises:
+        InputError: A file is gone.
+    """
+    digest = hashlib.sha256()
+    for pattern in (pattern for files in dataset.loader["data_files"].values() for pattern in files):
+        file = Path(re.sub(r"\[([*?[])\]", r"\1", pattern))  # as it was before `glob.escape`
+        if not file.is_file():
+            raise InputError(f"`{one_line(file.name)}` is gone.", hint="put it back, or plan anew")
+        with file.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return f"sha256:{digest.hexdigest()}"
+
+
 def _checked(file: Path, hashed: bool) -> bytes:
     """Return the hash, if it is wanted, of a file that no one writes to and that its reader can take.
 
