@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 from ftagent.agent.cli import main
 from ftagent.agent.toolbox import Toolbox
+from ftagent.tools.backends.hf_results import repository_for
 from ftagent.tools.errors import ApprovalNeeded, BudgetExceeded, GateClosed, InputError, ToolError, UserError
 from ftagent.tools.facts import DatasetRef, JobReport, Schedule, ScheduleQuote, Spec, Trigger
 from ftagent.tools.jobs import submit_job
 from ftagent.tools.report import render
 from ftagent.tools.run import Run, find_run
 from ftagent.tools.schedule import change_schedule, list_schedules, schedule_run
+from huggingface_hub.utils import validate_repo_id
 
 from ..hub import LoopbackHub
 from ..hub.faults import Cut, Status
@@ -335,6 +337,19 @@ def test_the_report_and_the_command_tell_of_it_and_no_file_holds_the_token(
         ("cron", "0 18 * * 1-5", toolbox.run.id),
         ("webhook", "acme/sums", toolbox.run.id),
     ]
+    toolbox.run.journal.release()
+    assert main(["schedules", "suspend", schedule.id, "--workdir", str(toolbox.run.settings.workdir)]) == 0
+    assert f"{schedule.id}  suspended  0 18 * * 1-5  cpu-basic" in capsys.readouterr().out
+    assert main(["schedules", "delete", "--workdir", str(toolbox.run.settings.workdir)]) == 2
     files = [file for file in toolbox.run.settings.workdir.rglob("*") if file.is_file() and "hub" not in file.parts]
     assert not [file for file in files if hub.tokens.jobs.encode() in file.read_bytes()]
     assert toolbox.run.folder / "journal.jsonl" in files
+
+
+def test_a_firings_repository_has_a_name_that_the_hub_takes(hub: LoopbackHub, ready: Callable[..., Run]) -> None:
+    run = ready()
+    assert run.spec is not None
+    run = run.record(run.spec.model_copy(update={"model": "x" * 90}))
+    name = f"{repository_for(run)}-{'0' * 24}"
+    validate_repo_id(name)
+    assert run.id in name
