@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from typing import Any
 
@@ -57,7 +58,7 @@ def approve_schedule(run: Run, quote: ScheduleQuote, decide: Decide | bool | Non
     if not callable(decide) or not getattr(decide, "asks_a_person", False):
         raise ApprovalNeeded(
             f"a schedule ({schedule_words(quote)}) spends again and again: only a person can approve it.",
-            hint=f"in a terminal: `ftagent tool schedule_run --run {run.id} --when '{quote.trigger.words}'`",
+            hint=f"in a terminal: `ftagent tool schedule_run --run {run.id} --when {shlex.quote(quote.trigger.words)}`",
         )
     if not decide(quote):
         raise ApprovalNeeded(f"the schedule ({schedule_words(quote)}) was declined.", hint="nothing was scheduled")

@@ -12,7 +12,7 @@ from .facts import Schedule, ScheduleQuote, Trigger
 from .gates import require
 from .jobs import cost_cap, hold_to_script
 from .monitor import price_usd_per_hour
-from .run import Run, find_run, list_runs
+from .run import Run, list_runs
 from .settings import Settings
 from .triggers import THE_DATASET, read_trigger
 
@@ -111,14 +111,13 @@ def change_schedule(settings: Settings, schedule_id: str, action: Action) -> Sta
             if schedule.id == schedule_id:
                 # Ending what spends must work while another process works on the run; then its journal goes without.
                 with contextlib.suppress(UserError):
-                    _journal(settings, run, schedule.model_copy(update={"state": STATES[action]}))
+                    _journal(run, schedule.model_copy(update={"state": STATES[action]}))
     return before
 
 
-def _journal(settings: Settings, run: Run, schedule: Schedule) -> None:
+def _journal(run: Run, schedule: Schedule) -> None:
     from .report import writer
 
-    run = find_run(settings.workdir, run.id)
     run.journal.acquire()
     try:
         run.journal.listeners.append(writer(run.journal))
