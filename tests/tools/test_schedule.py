@@ -244,14 +244,19 @@ def test_an_answer_that_is_lost_leads_to_no_second_schedule(hub: LoopbackHub, re
     assert list(hub.schedules.all) == [schedule.id]
 
 
+@pytest.mark.parametrize(
+    ("when", "said_otherwise"),
+    [("every night at 2", "nightly"), ("whenever it is updated", "on every commit to acme/sums")],
+)
 def test_a_crash_before_the_journals_line_leads_to_no_second_schedule(
-    hub: LoopbackHub, ready: Callable[..., Run]
+    hub: LoopbackHub, ready: Callable[..., Run], when: str, said_otherwise: str
 ) -> None:
     toolbox = Toolbox(ready(), decide=Person())
-    first = toolbox.invoke("schedule_run", {"when": "every night at 2"})
+    first = toolbox.invoke("schedule_run", {"when": when})
     before = toolbox.run.model_copy(update={"schedules": ()})
-    assert schedule_run(before, when="nightly").id == first.id
-    assert len(hub.schedules.all) == 1
+    assert schedule_run(before, when=said_otherwise).id == first.id
+    assert [*hub.schedules.all, *hub.webhooks.all] == [first.id]
+    assert list(hub.jobs.all) == [first.source_job] * (first.source_job is not None)
 
 
 def test_where_nobody_knows_nothing_more_is_made(hub: LoopbackHub, ready: Callable[..., Run]) -> None:
