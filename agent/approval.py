@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
+from typing import Any
 
 from ..tools.errors import ApprovalNeeded
-from ..tools.facts import Approval, Quote
+from ..tools.facts import Approval, Quote, ScheduleApproval, ScheduleQuote
 from ..tools.jobs import hold_to_cap
 from ..tools.run import Run
 
-Decide = Callable[[Quote], bool]
+Decide = Callable[[Any], bool]
+"""Answers a `Quote` or a `ScheduleQuote`; one that has a person behind it says so in its `asks_a_person`."""
 
 
 def approve(run: Run, quote: Quote, decide: Decide | bool | None) -> Approval:
@@ -39,6 +42,38 @@ def approve(run: Run, quote: Quote, decide: Decide | bool | None) -> Approval:
             hint=f"nothing was started; `ftagent resume {run.id}` asks again",
         )
     return Approval(quote=quote, by="person" if getattr(decide, "asks_a_person", False) else "callable")
+
+
+def approve_schedule(run: Run, quote: ScheduleQuote, decide: Decide | bool | None) -> ScheduleApproval:
+    """Ask a person about a schedule; `--yes` and a callable with nobody behind it are not enough.
+
+    Args:
+        run: The run that is to be repeated.
+        quote: When, and what it may cost.
+        decide: As for `approve`; only one that asks a person counts.
+
+    Raises:
+        ApprovalNeeded: No person was there, or the answer was no.
+    """
+    if not callable(decide) or not getattr(decide, "asks_a_person", False):
+        raise ApprovalNeeded(
+            f"a schedule ({schedule_words(quote)}) spends again and again: only a person can approve it.",
+            hint=f"in a terminal: `ftagent tool schedule_run --run {run.id} --when {shlex.quote(quote.trigger.words)}`",
+        )
+    if not decide(quote):
+        raise ApprovalNeeded(f"the schedule ({schedule_words(quote)}) was declined.", hint="nothing was scheduled")
+    return ScheduleApproval(quote=quote, by="person")
+
+
+def schedule_words(quote: ScheduleQuote) -> str:
+    """Say when a schedule fires and what it may cost, in one line."""
+    if quote.trigger.cron is None or quote.month_usd is None:
+        when = f"at each commit to the dataset {quote.trigger.watched}"
+        return f"{when}, on {quote.flavor}: at most ${quote.once_usd:.2f} each time, however many commits come"
+    return (
+        f"cron `{quote.trigger.cron}` in UTC, on {quote.flavor}: at most ${quote.once_usd:.2f} each time, "
+        f"${quote.month_usd:.2f} a month ({quote.firings_a_month:.1f} times)"
+    )
 
 
 def words(quote: Quote) -> str:

@@ -31,6 +31,7 @@ ftagent runs                   list the runs of this folder
 ftagent show [RUN]             where a run stands
 ftagent watch [RUN]            look on, live
 ftagent cancel [RUN]           end a run's job
+ftagent schedules [list|suspend ID|resume ID|delete ID]
 ftagent tool NAME ...          one tool, for other agents and scripts
 ftagent skills [list|show NAME|path]
 ftagent doctor                 what is installed, reachable and allowed
@@ -233,6 +234,33 @@ def _cancel(arguments: list[str]) -> int:
     return DONE
 
 
+def _schedules(arguments: list[str]) -> int:
+    from ..tools.schedule import change_schedule, list_schedules
+
+    parser = _Parser(prog="ftagent schedules", description="The runs that repeat themselves on Hugging Face Jobs.")
+    parser.add_argument("action", nargs="?", choices=("list", "suspend", "resume", "delete"), default="list")
+    parser.add_argument("id", nargs="?", help="the schedule, for all but `list`")
+    _add_common_options(parser)
+    options = parser.parse_args(arguments)
+    settings = _settings(options)
+    if options.action != "list":
+        if not options.id:
+            raise UserError(f"{options.action} which schedule?", hint="`ftagent schedules` lists them")
+        change_schedule(settings, options.id, options.action)
+    found = list_schedules(settings)
+    if options.json:
+        print(json.dumps([vars(one) for one in found], default=str))
+        return DONE
+    for one in found:
+        when = one.when if one.kind == "cron" else f"commits to {one.when}"
+        ahead = f"next {one.next_at:%Y-%m-%d %H:%M} UTC" if one.next_at else ""
+        last = f"last job {one.last_job}" if one.last_job else ""
+        print("  ".join(part for part in (one.id, one.state, when, one.flavor, f"run {one.run}", ahead, last) if part))
+    if not found:
+        _say("no schedules. hint: ftagent tool schedule_run --run RUN --when 'every night at 2'")
+    return DONE
+
+
 def _skills(arguments: list[str]) -> int:
     from importlib.resources import files
 
@@ -313,6 +341,7 @@ _COMMANDS = {
     "show": _show,
     "watch": _watch,
     "cancel": _cancel,
+    "schedules": _schedules,
     "tool": _tool,
     "skills": _skills,
     "doctor": _doctor,

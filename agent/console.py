@@ -27,11 +27,13 @@ from ..tools.facts import (
     PreflightReport,
     Quote,
     Repair,
+    Schedule,
+    ScheduleQuote,
     Script,
     Spec,
 )
 from ..tools.journal import FACTS, Event
-from .approval import words
+from .approval import schedule_words, words
 
 BARS = "▁▂▃▄▅▆▇█"
 CURVE_WIDTH = 24
@@ -42,6 +44,7 @@ STEP_WORDS = {
     "plan_run": "reading the request",
     "validate_dataset": "checking the data with TRL",
     "pick_hardware": "sizing the hardware",
+    "schedule_run": "making the schedule",
     "write_script": "writing train.py",
     "preflight": "proving train.py on a two-layer twin",
     "submit_job": "submitting",
@@ -89,14 +92,20 @@ class RunConsole:
         elif event.kind == "progress":
             self._show(progress_line(self._step, event.data), now_and_then=True)
 
-    def ask(self, quote: Quote) -> bool:
+    def ask(self, quote: Quote | ScheduleQuote) -> bool:
         """Show a quote and ask whether to spend it."""
         self._stop()
+        if isinstance(quote, ScheduleQuote):
+            self.console.print(f"  `{quote.trigger.words}`: {schedule_words(quote)}", markup=False)
+            return self._says_yes("Repeat this run by itself from now on? [y/N] ")
         self.console.print(f"  {quote.backend} · {quote.flavor} · {words(quote)} · at most ${quote.reserve_usd:.2f}")
-        answer = self.console.input(Text("Start this job? [y/N] "))
-        return answer.strip().lower() in ("y", "yes")
+        return self._says_yes("Start this job? [y/N] ")
 
     ask.asks_a_person = True  # type: ignore[attr-defined]
+
+    def _says_yes(self, question: str) -> bool:
+        answer = self.console.input(Text(question))
+        return answer.strip().lower() in ("y", "yes")
 
     def _show(self, text: Text, now_and_then: bool = False) -> None:
         if self.console.is_terminal:
@@ -177,6 +186,9 @@ def fact_line(event: Event) -> Text | None:
             )
         case Export() as export:
             return _line(True, "export", f"{len(export.files)} file(s) in {export.seconds:.0f} s")
+        case Schedule() as schedule:
+            when = schedule.trigger.cron or f"commits to {schedule.trigger.watched}"
+            return _line(True, "schedule", schedule.state, when, f"ftagent schedules delete {schedule.id} ends it")
         case Ended() as ended:
             return _line(ended.status in ("completed", "dry_run"), ended.status.replace("_", " "), ended.reason)
         case Note() as note:

@@ -18,7 +18,6 @@ from pydantic import BaseModel
 from ..tools.dataset import DataRefused
 from ..tools.errors import FtagentError, InputError, UserError
 from ..tools.facts import Spec
-from ..tools.journal import Listener
 from ..tools.plan import plan_for
 from ..tools.run import Run, find_run, home_of, new_run
 from ..tools.settings import Settings
@@ -45,7 +44,7 @@ def run_tool(
     try:
         # Libraries print; stdout is for the one object.
         with contextlib.redirect_stdout(sys.stderr), RunConsole() as console:
-            result = _call(info, options, make_settings(options), [] if options.json else [console])
+            result = _call(info, options, make_settings(options), console)
     except FtagentError as error:
         if not options.json:
             raise
@@ -107,13 +106,15 @@ def _add_option(parser: argparse.ArgumentParser, name: str, entry: dict[str, Any
             parser.add_argument(flag, dest=name, choices=entry.get("enum"), help=text)
 
 
-def _call(info: ToolInfo, options: argparse.Namespace, settings: Settings, listeners: list[Listener]) -> Any:
+def _call(info: ToolInfo, options: argparse.Namespace, settings: Settings, console: RunConsole) -> Any:
     given = {name: value for name in info.arguments.model_fields if (value := getattr(options, name, None)) is not None}
     if not info.takes_run:
         return info.function(**given)
     run = _open(info, options, settings)
-    run.journal.listeners += listeners
-    toolbox = Toolbox(run, decide=True if options.yes else None, keep=options.run_id is not None)
+    run.journal.listeners += [] if options.json else [console]
+    person = sys.stdin.isatty() and sys.stderr.isatty() and not options.json
+    decide = True if options.yes else (console.ask if person else None)
+    toolbox = Toolbox(run, decide=decide, keep=options.run_id is not None)
     try:
         result = toolbox.invoke(info.name, given)
         if isinstance(result, Spec):

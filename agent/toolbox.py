@@ -20,10 +20,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from ..tools.errors import FtagentError, ToolError
 from ..tools.facts import Fact, Spec
 from ..tools.files import require_space
-from ..tools.gates import APPROVED, GATES, closed_gate, next_tool
+from ..tools.gates import APPROVED, GATES, SCHEDULE_APPROVED, closed_gate, next_tool
 from ..tools.models import weight_files
 from ..tools.run import Run, home_of, refold
-from .approval import Decide, approve
+from .approval import Decide, approve, approve_schedule
 
 OBSERVATION_CHARS = 4000  # about 1,000 tokens: a turn's result never crowds out the request
 DETOURS = ("show_run", "read_skill")  # always legal, and they settle nothing
@@ -40,6 +40,7 @@ _HOMES = {
     "cancel_job": "jobs",
     "evaluate_model": "evaluate",
     "export_gguf": "export",
+    "schedule_run": "schedule",
     "show_run": "report",
     "read_skill": "skills",
 }
@@ -181,6 +182,8 @@ class Toolbox:
             return info.function(**checked)
         if name == "submit_job" and closed_gate(name, self.run, but=frozenset({APPROVED})) is None:
             self._approve()
+        if name == "schedule_run" and closed_gate(name, self.run, but=frozenset({SCHEDULE_APPROVED})) is None:
+            self._approve_schedule(**checked)
         if name in GATES:
             self.run.journal.tell("step", tool=name)
         result = info.function(self.run, **checked)
@@ -194,6 +197,13 @@ class Toolbox:
 
         if closed_gate("submit_job", self.run) is not None:
             self.run = self.run.record(approve(self.run, make_quote(self.run), self.decide))
+
+    def _approve_schedule(self, when: str | None = None) -> None:
+        from ..tools.schedule import is_approved, make_schedule_quote
+
+        quote = make_schedule_quote(self.run, when=when)
+        if not is_approved(self.run, quote):
+            self.run = self.run.record(approve_schedule(self.run, quote, self.decide))
 
     def _settle(self) -> None:
         """Give the run its folder once its data was found to train: nothing that failed before leaves a trace."""

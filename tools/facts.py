@@ -78,6 +78,18 @@ class DatasetRef(Fact):
     licence: str | None = None
 
 
+class Trigger(Fact):
+    """When a run is repeated: by the clock, or by commits to a dataset."""
+
+    kind: Literal["cron", "webhook"]
+    cron: str | None = None
+    """Five fields, in UTC."""
+    watched: str | None = None
+    """The dataset repository whose commits count; empty for the run's own."""
+    words: str
+    """As it was said."""
+
+
 class Overrides(Fact):
     """Values that the person stated, under the names of TRL and PEFT; None means that rules decide."""
 
@@ -125,6 +137,8 @@ class Spec(Fact):
     budget_usd: float | None = None
     backend: Literal["local", "hf-jobs"] = "local"
     max_hours: float | None = None
+    trigger: Trigger | None = None
+    """When it is to be repeated, where that was said."""
     stated: tuple[str, ...] = ()
     """Names of the fields that the person stated; nothing downstream changes those without asking."""
     inferred: dict[str, str] = {}
@@ -621,6 +635,49 @@ class Export(Fact):
     files: tuple[GgufFile, ...]
     merged: str
     seconds: float
+
+
+# --- schedule_run -----------------------------------------------------------------------------------------------------
+
+
+class ScheduleQuote(Fact):
+    """What a schedule may cost: firings × the worst case of one, which is price × timeout."""
+
+    trigger: Trigger
+    flavor: str
+    script_sha256: str
+    timeout_s: int
+    once_usd: float
+    """The worst case of one firing."""
+    firings_a_month: float | None
+    """None for a webhook: nobody knows how many commits come."""
+    month_usd: float | None
+    """The worst case of an average month."""
+
+
+class ScheduleApproval(Fact):
+    """A person allowed one schedule; nobody else can."""
+
+    quote: ScheduleQuote
+    by: str
+
+
+class Schedule(Fact):
+    """A run that is repeated on Hugging Face Jobs, or was."""
+
+    id: str
+    """Of the scheduled job, or of the webhook."""
+    trigger: Trigger
+    namespace: str
+    label: str
+    """By which it is found again."""
+    flavor: str
+    script_sha256: str
+    pushes_to: str
+    """The repository of each firing: this, a hyphen, and the id of the firing's job."""
+    state: Literal["active", "suspended", "deleted"] = "active"
+    source_job: str | None = None
+    """For a webhook, the job of which each firing is a copy; it ended at once, without training."""
 
 
 # --- the run itself ---------------------------------------------------------------------------------------------------

@@ -56,6 +56,21 @@ APPROVED = _gate(
     "nobody approved this job",
     "run with --yes, or answer the question in a terminal",
 )
+REMOTE = _gate(
+    lambda run: run.spec is not None and run.spec.backend == "hf-jobs",
+    "only what runs on Hugging Face Jobs can be repeated: this machine is not always there",
+    "plan the run with --backend hf-jobs",
+)
+SCHEDULE_APPROVED = _gate(
+    lambda run: (
+        run.schedule_approval is not None
+        and run.script is not None
+        and run.schedule_approval.by == "person"
+        and run.schedule_approval.quote.script_sha256 == run.script.sha256
+    ),
+    "no person approved a schedule of this script, and nothing else can",
+    "call schedule_run in a terminal, and answer its question",
+)
 NO_LIVE_JOB = _gate(
     lambda run: run.job is None or not run.job_is_live,
     "an unfinished job of this run exists",
@@ -86,6 +101,7 @@ GATES: dict[str, tuple[Gate, ...]] = {
     "cancel_job": (LIVE_JOB,),
     "evaluate_model": (TRAINED,),
     "export_gguf": (TRAINED,),
+    "schedule_run": (REMOTE, SCRIPT, PROVEN, SCHEDULE_APPROVED),
 }
 
 
@@ -138,4 +154,6 @@ def next_tool(run: Run) -> str | None:
         return "evaluate_model"
     if "export" in run.spec.targets and run.export is None:
         return "export_gguf"
+    if "schedule" in run.spec.targets and not run.schedules:
+        return "schedule_run"
     return None

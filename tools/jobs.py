@@ -45,7 +45,7 @@ def submit_job(run: Run) -> Job:
     backend = backend_of(spec.backend)
     if (pending := _pending(run)) and (job := backend.find(run, pending)):
         return job  # we died between starting it and writing it down
-    _hold_to_script(run, script)
+    hold_to_script(run, script)
     hold_to_cap(run, make_quote(run))
     intent = _intent(run, hardware, script)
     if intent != run.intent:
@@ -99,8 +99,12 @@ def _settled(run: Run) -> tuple[Spec, HardwareChoice, Script]:
     return run.spec, run.hardware, run.script
 
 
-def _hold_to_script(run: Run, script: Script) -> None:
-    """Refuse a script that is not, byte by byte, the one that preflight ran."""
+def hold_to_script(run: Run, script: Script) -> None:
+    """Refuse a script that is not, byte by byte, the one that preflight ran.
+
+    Raises:
+        GateClosed: It was changed, or removed.
+    """
     if not script_is_unchanged(run):
         raise GateClosed(
             f"`{run.folder / script.path}` is not the script that preflight proved: it was changed or removed since.",

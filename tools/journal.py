@@ -33,6 +33,8 @@ from .facts import (
     PreflightReport,
     Repair,
     Resumed,
+    Schedule,
+    ScheduleApproval,
     Script,
     Spec,
 )
@@ -56,6 +58,8 @@ FACTS: dict[str, type[Fact]] = {
     "evaluate_model": Evaluation,
     "export_file": GgufFile,
     "export_gguf": Export,
+    "schedule_approval": ScheduleApproval,
+    "schedule_run": Schedule,
     "llm_call": LlmCall,
     "note": Note,
     "resumed": Resumed,

@@ -16,7 +16,7 @@ from .words import Reading, read_words
 
 EXAMPLE = 'ftagent "fine-tune SmolLM2-135M-Instruct on examples/docstrings.jsonl"'
 HUMAN_EVAL = "humaneval"
-BUILT_TARGETS = ("evaluate", "export")
+BUILT_TARGETS = ("evaluate", "export", "schedule")
 LLAMA_CPP_MODULES = ("xllamacpp", "cyllama")
 
 
@@ -66,6 +66,11 @@ def refuse_unbuilt(spec: Spec) -> None:
     Raises:
         InputError: With what was asked for, and what can be had instead.
     """
+    if "schedule" in spec.targets and spec.backend != "hf-jobs":
+        raise InputError(
+            "a schedule needs a machine that is always there, and this one is not.",
+            hint="--backend hf-jobs: Hugging Face Jobs repeats what ran there",
+        )
     wanted = [
         *((t not in BUILT_TARGETS, f"`{t}`", f"targets: {', '.join(BUILT_TARGETS)}") for t in spec.targets),
     ]
@@ -154,7 +159,7 @@ def _spec(request: str, reading: Reading, settings: Settings) -> Spec:
         inferred["backend"] = "neither the instruction nor the settings name one"
     else:
         stated.append("backend")
-    stated += [name for name in ("budget_usd", "max_hours") if getattr(reading, name) is not None]
+    stated += [name for name in ("budget_usd", "max_hours", "trigger") if getattr(reading, name) is not None]
     assert reading.model is not None and reading.dataset is not None
     return Spec.model_validate(
         {
@@ -169,6 +174,7 @@ def _spec(request: str, reading: Reading, settings: Settings) -> Spec:
             "budget_usd": reading.budget_usd,
             "backend": backend,
             "max_hours": reading.max_hours,
+            "trigger": reading.trigger,
             "stated": tuple(stated),
             "inferred": inferred,
             "questions": (*reading.questions, *_open_questions(reading)),
@@ -184,9 +190,11 @@ def _open_questions(reading: Reading) -> list[str]:
 
 
 def _targets(reading: Reading, stated: list[str], inferred: dict[str, str]) -> tuple[Target, ...]:
-    if reading.targets or reading.refused_targets:
+    repeated: tuple[Target, ...] = tuple(target for target in reading.targets if target == "schedule")
+    named = reading.targets != repeated  # a schedule says nothing of what is done with the model
+    if named or reading.refused_targets:
         stated.append("targets")
-    if reading.targets:
+    if named:
         return reading.targets
     default: list[Target] = ["evaluate", "export"]
     reason = "no target is named: a model is compared with its base and exported to GGUF"
@@ -197,7 +205,7 @@ def _targets(reading: Reading, stated: list[str], inferred: dict[str, str]) -> t
         default.remove("export")
         reason = f"no target is named; the export is left out because {', '.join(missing)} is not installed"
     inferred["targets"] = reason
-    return tuple(target for target in default if target not in reading.refused_targets)
+    return (*(target for target in default if target not in reading.refused_targets), *repeated)
 
 
 def _resolve(spec: Spec, run: Run) -> Spec:

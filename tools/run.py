@@ -35,6 +35,8 @@ from .facts import (
     PreflightReport,
     Repair,
     Resumed,
+    Schedule,
+    ScheduleApproval,
     Script,
     Spec,
     Stage,
@@ -71,6 +73,8 @@ class Run(BaseModel):
     evaluation: Evaluation | None = None
     files: tuple[GgufFile, ...] = ()
     export: Export | None = None
+    schedule_approval: ScheduleApproval | None = None
+    schedules: tuple[Schedule, ...] = ()
     llm_calls: tuple[LlmCall, ...] = ()
     notes: tuple[Note, ...] = ()
     ended: Ended | None = None
@@ -162,7 +166,7 @@ def fold(run: Run, event: Event) -> Run:
         case HardwareChoice():
             change = {"hardware": fact}
         case Script():
-            change = {"script": fact, "preflight": None, "approval": None}
+            change = {"script": fact, "preflight": None, "approval": None, "schedule_approval": None}
         case PreflightReport():
             change = {"preflight": fact}
         case Approval():
@@ -182,6 +186,13 @@ def fold(run: Run, event: Event) -> Run:
             change = {"files": (*kept, fact)}
         case Export():
             change = {"export": fact}
+        case ScheduleApproval():
+            change = {"schedule_approval": fact}
+        case Schedule():
+            others = tuple(s for s in run.schedules if s.id != fact.id)
+            change = {"schedules": (*others, fact)}
+            if fact.state == "deleted":  # whoever wants it again must be asked again
+                change["schedule_approval"] = None
         case LlmCall():
             change = {"llm_calls": (*run.llm_calls, fact)}
         case Resumed():

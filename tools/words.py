@@ -11,7 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from .facts import Method, Target
+from .facts import Method, Target, Trigger
+from .triggers import TriggerReading, read_trigger
 
 REWARDS = ("exact_answer", "math_equality", "code_passes_tests", "format_matches", "length_within")
 DATA_ENDINGS = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".arrow", ".txt", ".gz", ".zst")
@@ -229,7 +230,7 @@ _TARGETS: tuple[tuple[Target, str], ...] = (
                  r"ifeval|mmlu|how much better)\b"),
     ("export", r"\b(?:export\w*|gguf|quanti[sz]\w*|ollama|llama\.?cpp|q\d_[k01]\w*)\b"),
     ("publish", r"\b(?:publish\w*|push\w*|upload\w*|veröffentlich\w*|publier?)\b"),
-    ("schedule", r"\b(?:every (?:night|day|week|hour|monday|month)|nightly|daily|weekly|whenever|each time|cron|schedul\w+)\b"),
+    ("schedule", r"\b(?:whenever|each time|cron|schedul\w+|repeatedly|regularly)\b"),
 )  # fmt: skip
 
 _BACKENDS: tuple[tuple[str, str], ...] = (
@@ -257,6 +258,7 @@ class Reading:
     budget_usd: float | None = None
     max_hours: float | None = None
     backend: str | None = None
+    trigger: Trigger | None = None
     questions: list[str] = field(default_factory=list)
 
 
@@ -270,13 +272,15 @@ def read_words(text: str) -> Reading:
         What was said, under the names of `Spec`; a value that was said twice differently becomes a question.
     """
     reading = Reading()
-    rest = _read_names(text, reading)
+    when = read_trigger(text)
+    rest = _read_names(when.rest, reading)
     lowered = rest.lower()
     _read_values(OVERRIDES, lowered, reading.overrides, reading.questions)
     limits: dict[str, Any] = {}
     _read_values(LIMITS, lowered, limits, reading.questions)
     reading.budget_usd, reading.max_hours = limits.get("budget_usd"), limits.get("max_hours")
     _read_choices(lowered, reading)
+    _read_when(when, reading)
     if "teacher" in reading.overrides and reading.method is None:
         reading.method = "distillation"  # nothing else has one
     return reading
@@ -394,6 +398,21 @@ def _read_values(table: tuple[_Value, ...], text: str, into: dict[str, Any], que
                 question = f"{value.name} is stated as {known} and as {found}: which one holds?"
                 if question not in questions:
                     questions.append(question)
+
+
+def _read_when(when: TriggerReading, reading: Reading) -> None:
+    """Take over when the run is to be repeated; a dataset that is only named where it is watched is the run's own."""
+    if when.trigger is None and when.question is None:
+        if "schedule" in reading.targets:
+            reading.questions.append("when is it to run? Say, for example: every night at 2")
+        return
+    reading.trigger = when.trigger
+    if when.question:
+        reading.questions.append(when.question)
+    if "schedule" not in reading.targets:
+        reading.targets = (*reading.targets, "schedule")
+    if reading.dataset is None and when.trigger is not None and when.trigger.watched:
+        reading.dataset = when.trigger.watched
 
 
 def _read_choices(text: str, reading: Reading) -> None:

@@ -38,6 +38,15 @@ def test_stated_targets_are_the_targets() -> None:
     assert "targets" in _plan(f"{REQUEST}, no export").stated
 
 
+def test_a_schedule_is_a_target_beside_those_of_every_run() -> None:
+    spec = _plan(f"{REQUEST} every night at 2")
+    assert spec.targets == ("evaluate", "export", "schedule")
+    assert spec.trigger is not None and spec.trigger.cron == "0 2 * * *"
+    assert "trigger" in spec.stated and "targets" in spec.inferred
+    assert _plan(f"{REQUEST} every night at 2, compare it with the base").targets == ("evaluate", "schedule")
+    assert _plan(f"{REQUEST} daily").questions == ("`daily`: at what time (UTC)?",)
+
+
 def test_without_llama_cpp_an_export_that_nobody_asked_for_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     spec = _plan(REQUEST)
@@ -55,7 +64,7 @@ def test_an_argument_completes_a_name_and_never_replaces_it() -> None:
     ("asked", "says"),
     [
         ("and publish it", "`publish` is not built yet"),
-        ("every night", "`schedule` is not built yet"),
+        ("every night", "a schedule needs a machine that is always there"),
         ("as a reward model, and evaluate on HumanEval", "a reward model answers nothing: humaneval"),
         ("as a reward model, and export it to GGUF", "a reward model generates nothing"),
     ],

@@ -8,8 +8,9 @@ uploaded or cleaned up. https://huggingface.co/docs/huggingface_hub/guides/jobs
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 from ..errors import FtagentError, ToolError
 from ..facts import TERMINAL_STAGES, Alert, Job, JobIntent
@@ -25,6 +26,7 @@ from .hf_states import state_of
 if TYPE_CHECKING:
     from huggingface_hub import HfApi, JobInfo
 
+T = TypeVar("T")
 LOOKS, LOOK_PAUSE_S = 3, 2.0
 """How often, after an answer that was lost, the job is looked for before another one may be started."""
 CANCEL_S = 60.0
@@ -55,11 +57,17 @@ class HfJobsBackend:
             return job
         if repo_id := repository_of(script):
             prepare_repository(api, repo_id)
-        return _job(_post_once(api, request, intent), run, intent)
+        namespace = request["namespace"]
+        info = post_once(
+            lambda: api.run_job(**request),
+            lambda: oldest_job(api, namespace, labels_of(intent)),
+            f"start a job in `{namespace}`",
+        )
+        return _job(info, run, intent)
 
     def find(self, run: Run, intent: JobIntent) -> Job | None:
         """Return the job that carries this intent's label and attempt, whatever its stage."""
-        found = _labelled(hub(), namespace_of(run), intent)
+        found = oldest_job(hub(), namespace_of(run), labels_of(intent))
         return _job(found, run, intent) if found else None
 
     def status(self, run: Run, job: Job) -> JobState:
@@ -167,16 +175,25 @@ class HfJobsBackend:
 # --- starting ---------------------------------------------------------------------------------------------------------
 
 
-def _post_once(api: HfApi, request: dict[str, Any], intent: JobIntent) -> JobInfo:
-    """Start the job, exactly once: after an answer that is no clear refusal, it is looked for before the next try."""
-    what = f"start a job in `{request['namespace']}`"
+def post_once(post: Callable[[], T], find: Callable[[], T | None], what: str) -> T:
+    """Make something that costs money exactly once: after an answer that is no clear refusal, look for it first.
+
+    Args:
+        post: Makes it.
+        find: Returns it where it was made already.
+        what: What it is for, after "to": `start a job`.
+
+    Raises:
+        UserError: The Hub refuses.
+        ToolError: It was not made; or nobody knows, and then nothing may be made, either.
+    """
     for pause in (*PAUSES_S, None):
         try:
-            return api.run_job(**request)
+            return post()
         except http_error() as error:
             if not is_transient(error):
                 raise explained(error, what) from error
-            if status_of(error) not in NOT_DONE and (found := _look_again(api, request["namespace"], intent)):
+            if status_of(error) not in NOT_DONE and (found := _look_again(find, what)) is not None:
                 return found
             if pause is None:
                 raise explained(error, what) from error
@@ -184,8 +201,8 @@ def _post_once(api: HfApi, request: dict[str, Any], intent: JobIntent) -> JobInf
     raise AssertionError("the last try returns or raises")
 
 
-def _look_again(api: HfApi, namespace: str, intent: JobIntent) -> JobInfo | None:
-    """Return the job that may have been started, or None where several looks have not found it.
+def _look_again(find: Callable[[], T | None], what: str) -> T | None:
+    """Return what may have been made, or None where several looks have not found it.
 
     Raises:
         ToolError: The Hub cannot be asked; then nothing may be started, either.
@@ -193,20 +210,20 @@ def _look_again(api: HfApi, namespace: str, intent: JobIntent) -> JobInfo | None
     for _ in range(LOOKS):
         time.sleep(LOOK_PAUSE_S)
         try:
-            found = _labelled(api, namespace, intent)
+            found = find()
         except FtagentError as error:
             raise ToolError(
-                f"the job may have been started, and the Hub cannot be asked: {error.message}",
-                hint="call submit_job again: it looks for the job first",
+                f"what was asked for ({what}) may have been started, and the Hub cannot be asked: {error.message}",
+                hint="call the same tool again: it looks for it first",
             ) from error
-        if found:
+        if found is not None:
             return found
     return None
 
 
-def _labelled(api: HfApi, namespace: str, intent: JobIntent) -> JobInfo | None:
-    """Return the oldest job with the label of this intent."""
-    found = _list(api, namespace, labels_of(intent))
+def oldest_job(api: HfApi, namespace: str, labels: dict[str, str]) -> JobInfo | None:
+    """Return the oldest job with these labels, whatever its stage."""
+    found = _list(api, namespace, labels)
     oldest_first = sorted(found, key=lambda info: info.created_at or datetime.max.replace(tzinfo=UTC))
     return oldest_first[0] if oldest_first else None
 

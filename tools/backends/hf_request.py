@@ -15,6 +15,7 @@ from .hf_results import owner_of, repository_of
 
 IMAGE = "ghcr.io/astral-sh/uv:0.10.12-python3.12-bookworm"
 PYTHON = "3.12"
+RUN_LABEL = "ftagent-run"
 SCRIPT, SCRIPT_VARIABLE = "train.py", "TRAIN_PY"
 UNPACK = (
     f'cd "$(mktemp -d)" && printf %s "${SCRIPT_VARIABLE}" | base64 -d | gunzip > {SCRIPT} && unset {SCRIPT_VARIABLE}'
@@ -55,7 +56,18 @@ def refuse_local_inputs(spec: Spec) -> None:
 
 
 def request_for(run: Run, intent: JobIntent, script: str) -> dict[str, Any]:
-    """Return the arguments of `run_job`; of secrets there is one, and it is nowhere else in them."""
+    """Return the arguments of `run_job` for an intended job."""
+    named = {"labels": labels_of(intent), "name": f"{intent.label}-{intent.attempt}"}
+    return job_spec(run, script, intent.timeout_s) | named
+
+
+def job_spec(run: Run, script: str, timeout_s: int) -> dict[str, Any]:
+    """Return what a job of this script is, but for its name; of secrets there is one, and it is nowhere else in it.
+
+    Raises:
+        ToolError: The script is too long to travel with a job.
+        UserError: The Hub does not say who we are.
+    """
     from huggingface_hub import get_token
 
     assert run.hardware is not None
@@ -77,9 +89,7 @@ def request_for(run: Run, intent: JobIntent, script: str) -> dict[str, Any]:
         },
         "secrets": {"HF_TOKEN": get_token()},
         "flavor": run.hardware.flavor,
-        "timeout": intent.timeout_s,
-        "labels": labels_of(intent),
-        "name": f"{intent.label}-{intent.attempt}",
+        "timeout": timeout_s,
         "namespace": namespace_of(run),
     }
 
@@ -94,4 +104,4 @@ def start_command(hardware: HardwareChoice, pins: tuple[str, ...]) -> str:
 
 def labels_of(intent: JobIntent | Job) -> dict[str, str]:
     """Return the labels by which a job is found again."""
-    return {"ftagent-run": intent.label, "ftagent-attempt": str(intent.attempt)}
+    return {RUN_LABEL: intent.label, "ftagent-attempt": str(intent.attempt)}

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from ..files import write_whole
 from ..run import Run, experiment_name
+from ..settings import Settings
 from ..trained import CHECKPOINT, HELDOUT
 from .hf_client import PAUSES_S, explained, http_error, hub, is_transient, patiently
 
@@ -30,8 +31,8 @@ ELSEWHERE = (RESULT, HELDOUT)
 """What belongs beside the checkpoint's folder, not into it."""
 PUSHED_STATE = "last-checkpoint/trainer_state.json"
 NOT_WANTED = ("last-checkpoint/*", ".gitattributes")
-LONGEST_NAME = 96
-"""https://huggingface.co/docs/huggingface_hub, `validate_repo_id`."""
+LONGEST_NAME = 96 - 25
+"""What `validate_repo_id` of huggingface_hub allows, less the hyphen and the job's id that each firing adds."""
 
 
 def owner_of(run: Run) -> str:
@@ -40,7 +41,16 @@ def owner_of(run: Run) -> str:
     Raises:
         UserError: There is no token, or not a good one.
     """
-    return run.settings.namespace or patiently(lambda: hub().whoami(cache=True)["name"], "tell whose token it is")
+    return owner_by(run.settings)
+
+
+def owner_by(settings: Settings) -> str:
+    """Return the namespace that the settings name, else the user whose token it is.
+
+    Raises:
+        UserError: There is no token, or not a good one.
+    """
+    return settings.namespace or patiently(lambda: hub().whoami(cache=True)["name"], "tell whose token it is")
 
 
 def repository_for(run: Run) -> str | None:

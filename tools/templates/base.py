@@ -102,6 +102,11 @@ max_rows = int(os.environ.get("FTAGENT_ROWS", sys.maxsize))
 # <own rehearsal>
 # </own rehearsal>
 hub_id = None if "FTAGENT_MODEL" in os.environ else HUB_MODEL_ID
+loader, run_name = LOADER, RUN
+if hub_id and "FTAGENT_SCHEDULED" in os.environ:  # started again and again: on the newest rows, and beside the others
+    firing = os.environ["JOB_ID"]
+    hub_id, run_name = f"{hub_id}-{firing}", f"{RUN}-{firing}"
+    loader = LOADER | {"revision": "main"}
 
 PACKAGES = ("accelerate", "datasets", "peft", "torch", "trackio", "transformers", "trl")
 NUMBER = "__row__"  # a column with the number of each row, as `LEFT_OUT` counts them
@@ -138,7 +143,7 @@ hold_out, why_not, mapping = split_by_seed, None, None
 
 def load_rows() -> tuple[Dataset, Dataset]:
     """Return the rows to train on and the held-out ones, as the trainer takes them."""
-    rows = load_dataset(**LOADER, split=SPLIT)
+    rows = load_dataset(**loader, split=SPLIT)
     rows = rows.add_column(NUMBER, list(range(len(rows))))
     parts = hold_out(rows) if hold_out else (rows, rows.select([]))
     return tuple(prepare(spread(part, max_rows)) for part in parts)
@@ -319,7 +324,7 @@ def config(evaluates: bool) -> SFTConfig:
         disable_tqdm=not sys.stderr.isatty(),
         report_to="trackio",
         project=PROJECT,
-        run_name=RUN,
+        run_name=run_name,
         trackio_space_id=TRACKIO_SPACE_ID,
         trackio_static_space_id=False,  # by default a push to the Hub would publish the metrics, too
         # the Hub: each checkpoint leaves the machine as it is saved

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 from ftagent import FineTuneAgent
+from ftagent.agent.toolbox import Toolbox
+from ftagent.tools.facts import ScheduleQuote
 from ftagent.tools.metrics import read_metrics
 
 from ...hub import LoopbackHub
@@ -65,6 +67,35 @@ def test_a_job_that_was_taken_away_goes_on_from_what_it_had_pushed(stocked: Loop
     assert steps == sorted(set(steps))
     assert steps[-1] == result["steps"]
     assert (run.earlier_usd > 0, run.cost_usd > run.earlier_usd) == (True, True)
+
+
+@pytest.mark.slow
+def test_a_firing_trains_from_the_start_on_the_rows_that_have_come(
+    stocked: LoopbackHub, workdir: Path, rows: Path
+) -> None:
+    run = agent(workdir).run(SENTENCE).run
+    first = f"tester/smollm2-135m-instruct-sums-sft-{run.id}"
+    said_by_the_first = stocked.read("model", first, "result.json")
+    run.journal.acquire()
+    schedule = Toolbox(run, decide=a_person_agrees).invoke("schedule_run", {"when": "whenever acme/sums is updated"})
+    with stocked.used_here(stocked.tokens.write) as api:
+        api.upload_file(
+            repo_id="acme/sums", repo_type="dataset", path_in_repo="train.jsonl", path_or_fileobj=2 * rows.read_bytes()
+        )
+    (fired,) = stocked.webhooks.all[schedule.id].started
+    job = stocked.jobs.wait(fired, timeout_s=600)
+    assert job.stage == "COMPLETED", [line.text for line in job.lines][-20:]
+    result = json.loads(stocked.read("model", f"{first}-{fired}", "result.json"))
+    assert (result["resumed_from"], result["train_rows"] + result["heldout_rows"]) == (None, 80)
+    assert stocked.store.get("model", f"{first}-{fired}").private
+    assert stocked.read("model", first, "result.json") == said_by_the_first
+
+
+def a_person_agrees(quote: ScheduleQuote) -> bool:
+    return quote.month_usd is None
+
+
+a_person_agrees.asks_a_person = True  # type: ignore[attr-defined]
 
 
 def take_away_after_a_save(hub: LoopbackHub) -> None:
