@@ -63,6 +63,7 @@ def test_a_job_that_was_taken_away_goes_on_from_what_it_had_pushed(stocked: Loop
     assert [job.stage for job in stocked.jobs.all.values()] == ["ERROR", "COMPLETED"]
     result = run.report.result
     assert 0 < result["resumed_from"] < result["steps"]
+    assert [repair.words for repair in run.repairs] == [f"the same job goes on from step {result['resumed_from']}"]
     steps = [point.step for point in read_metrics(run.folder / "metrics.jsonl")]
     assert steps == sorted(set(steps))
     assert steps[-1] == result["steps"]
