@@ -56,7 +56,6 @@ bench-sandbox: $(VENV)/.dev    ## attacks on the sandbox in every jail that this
 
 bench-eval: $(VENV)/.dev       ## our client against lm-eval's own, on the same server: items a second and scores
 	$(PIP) --editable '.[local,demo,eval]'
-	$(PIP) --editable '.[eval]'
 	$(BIN)/python tests/bench/eval.py
 
 bench-faults: $(VENV)/.dev     ## every fault on every call of a job on the Hub, and how the run comes through (minutes)
