@@ -138,7 +138,8 @@ def _rules(
     method: Method, dataset: DatasetReport, hardware: HardwareChoice, settled: dict[str, Any]
 ) -> list[Parameter]:
     """Return every parameter as it is when nobody says otherwise."""
-    rows_a_step = settled["per_device_train_batch_size"] * settled["gradient_accumulation_steps"]
+    at_once = settled["per_device_train_batch_size"] * max(1, hardware.gpus)
+    rows_a_step = at_once * settled["gradient_accumulation_steps"]
     steps = _steps(method, dataset, settled, rows_a_step)
     rules = [
         *(

@@ -7,7 +7,7 @@ from .mutant import Mutant, mutant
 TRAIN = "    trainer.train(resume_from_checkpoint=last_whole_checkpoint(settings))\n"
 BEFORE = "    # --- train, save\n"
 SAVE = "    trainer.save_model(str(checkpoint))\n"
-LOAD = "load_dataset(**LOADER, split=SPLIT)"
+LOAD = "load_dataset(**loader, split=SPLIT)"
 LAST = 'hub_strategy="checkpoint",\n'
 LINEAR = 'target_modules="all-linear"'
 REWARD = "    reward_funcs=rewards,\n"

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from ftagent.tools.data.reading.local import revision_now
 from ftagent.tools.facts import (
     DatasetRef,
     DatasetReport,
@@ -74,17 +75,19 @@ def settled_run(
         dataset="chats.jsonl",
         overrides=Overrides(**overrides or {}),
         model_ref=ModelRef(id="Tiny", source="folder", path=str(folder / "model"), revision="sha256:0"),
-        dataset_ref=DatasetRef(
-            id="chats.jsonl",
-            source="file",
-            revision="sha256:0",
-            loader={"path": "json", "data_files": {"train": [str(folder / "chats.jsonl")]}},
-        ),
+        dataset_ref=_found(folder / "chats.jsonl"),
     ).model_copy(update=spec)
     run = new_run(Settings(workdir=folder, python=sys.executable, namespace="acme"))
     run = run.record(plan).record(CHATS.model_copy(update=dataset)).record(LAPTOP.model_copy(update=hardware))
     run.journal.settle(folder / REPORTS / experiment_name(plan) / run.id)
     return run
+
+
+def _found(file: Path) -> DatasetRef:
+    """Return a dataset as the plan finds it; one that no test reads may be missing."""
+    loader = {"path": "json", "data_files": {"train": [str(file)]}}
+    ref = DatasetRef(id=file.name, source="file", revision="sha256:0", loader=loader)
+    return ref.model_copy(update={"revision": revision_now(ref)}) if file.exists() else ref
 
 
 def _write_json(path: Path, value: dict[str, Any]) -> None:

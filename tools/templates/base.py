@@ -125,6 +125,7 @@ FREE = (
 began = time.monotonic()
 checkpoint = home / "checkpoint"
 on_gpu = torch.cuda.is_available()
+processes = int(os.environ.get("WORLD_SIZE", "1"))
 is_first = os.environ.get("RANK", "0") == "0"  # of the processes of `accelerate launch`, the one that writes files
 
 # --- data: what is held out, which rows are left out, and what the trainer sees of a row ------------------------------
@@ -225,7 +226,7 @@ def settings_of(train: Dataset) -> dict:
         **used,
         "model": f"{MODEL} at {REVISION}",
         "data": hashlib.sha256(rows.encode()).hexdigest(),
-        "rows of a step": PER_DEVICE_TRAIN_BATCH_SIZE * GRADIENT_ACCUMULATION_STEPS,
+        "rows of a step": PER_DEVICE_TRAIN_BATCH_SIZE * GRADIENT_ACCUMULATION_STEPS * processes,
         "start": START,
     }
     return json.loads(json.dumps(settings))

@@ -28,7 +28,7 @@ def look_at_data(calls: list[dict[str, Any]], wanted: dict[str, Any]) -> str:
     """
     if not calls:
         raise ValueError(
-            "the script does not call `load_dataset`: load the plan's data with load_dataset(**LOADER, split=SPLIT)"
+            "the script does not call `load_dataset`: load the plan's data with load_dataset(**loader, split=SPLIT)"
         )
     for call in calls:
         if all(plain_value(call.get(name)) == plain_value(value) for name, value in wanted.items()):
@@ -36,7 +36,7 @@ def look_at_data(calls: list[dict[str, Any]], wanted: dict[str, Any]) -> str:
     wrong = {name: calls[0].get(name) for name, value in wanted.items() if calls[0].get(name) != value}
     name, value = next(iter(wrong.items()))
     raise ValueError(
-        f"the script loads {name} {value!r}, and the plan has {wanted[name]!r}: load with **LOADER, split=SPLIT"
+        f"the script loads {name} {value!r}, and the plan has {wanted[name]!r}: load with **loader, split=SPLIT"
     )
 
 

@@ -37,9 +37,10 @@ def run(program: str, check: str = "assert attack()", jail: str = "namespaces", 
 def an_interpreter_that_others_may_run(
     monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> Iterator[None]:
-    """Take the system's interpreter for items without namespaces where root's own lies in root's home."""
+    """Take the system's interpreter for items without namespaces where root's own lies where only root may look."""
     found = Path("/usr/bin/python3")
-    hidden = os.getuid() == 0 and Path(checked._python()[0]).is_relative_to(Path.home())
+    folders = Path(checked._python()[0]).resolve().parents
+    hidden = os.getuid() == 0 and not all(folder.stat().st_mode & 0o001 for folder in folders)
     if hidden and ("weak" in request.node.name or "landlock" in request.node.name) and found.exists():
         command = (str(found.resolve()), *checked._python()[1:])
         monkeypatch.setattr(checked, "_python", lambda: command)
@@ -62,13 +63,14 @@ def processes_with(mark: str) -> list[psutil.Process]:
 @pytest.mark.parametrize(("attack", "jail"), CASES)
 def test_it_does_not_pass(attack: Attack, jail: str) -> None:
     before = psutil.Process().memory_info().rss
+    children = psutil.Process().children(recursive=True)  # what other tests have left to this process
     outcome = run(attack.program, attack.check, jail)
     assert not outcome.passed
     assert outcome.why
     assert outcome.seconds < SHORT.seconds + 5
     assert len(outcome.output) <= SHORT.output_kib << 10
     assert psutil.Process().memory_info().rss - before < 64 << 20
-    assert not psutil.Process().children(recursive=True)
+    assert set(psutil.Process().children(recursive=True)) <= set(children)
 
 
 @pytest.mark.parametrize("jail", JAILS)

@@ -40,7 +40,7 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ended]:
     home = tmp_path_factory.mktemp("methods")
     whole = {str(method): written(method, home) for method in METHODS}
     again = {f"{method} again": Job(run=job.run) for method, job in whole.items()}
-    late = written("dpo", home, timeout_s=1)
+    late = written("dpo", home, timeout_s=1, epochs=1000.0)
     return drive(home, whole | again | {"late": late, "later": Job(run=late.run)})
 
 
