@@ -155,8 +155,9 @@ def test_what_lies_on_this_machine_is_not_there(path: str) -> None:
     found = "os.listdir(path) if os.path.isdir(path) else open(path).read(1)"
     program = done(f"import os\npath = {str(Path(path).expanduser())!r}\nif not ({found}):\n    raise OSError")
     if path == "~":  # the way to the interpreter may lead through it, and shows nothing else
-        home, way = str(Path.home()), Path(checked._python()[0]).relative_to(Path.home()).parts[:1]
-        program = f"import os\ndef attack():\n    return set(os.listdir({home!r})) - {set(way)}"
+        home, python = Path.home(), Path(checked._python()[0])
+        way = {python.relative_to(home).parts[0]} if python.is_relative_to(home) else set()
+        program = f"import os\ndef attack():\n    return set(os.listdir({str(home)!r})) - {way or 'set()'}"
     shows(program)
 
 
