@@ -157,7 +157,8 @@ def test_what_lies_on_this_machine_is_not_there(path: str) -> None:
     if path == "~":  # the way to the interpreter may lead through it, and shows nothing else
         home, python = Path.home(), Path(checked._python()[0])
         way = {python.relative_to(home).parts[0]} if python.is_relative_to(home) else set()
-        program = f"import os\ndef attack():\n    return set(os.listdir({str(home)!r})) - {way or 'set()'}"
+        seen = f"set(os.listdir({str(home)!r})) - {way or 'set()'}"
+        program = f"import os\ndef attack():\n    return os.path.isdir({str(home)!r}) and {seen}"
     shows(program)
 
 
