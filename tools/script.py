@@ -81,17 +81,15 @@ def hash_on_disk(run: Run) -> str | None:
 
 def _what_it_is(run: Run, spec: Spec, dataset: DatasetReport, parameters: tuple[Parameter, ...]) -> dict[str, Any]:
     """Return the constants that no parameter stands for: model, data, names, time, and what the card says."""
-    assert run.hardware is not None
-    model, data = spec.model_ref, spec.dataset_ref
-    if model is None or data is None:
-        raise ToolError("the plan's model and dataset are not resolved.", hint="call plan_run without offline")
+    promised = promised_constants(run)
+    assert run.hardware is not None and spec.model_ref is not None and spec.dataset_ref is not None
     return {
-        **promised_constants(run),
+        **promised,
         "LEFT_OUT": list(dataset.left_out),
         "COLUMNS": {name: dataset.column_types.get(name, "same") for name in dataset.trainer_columns},
         "START": 1 + sum(repair.starts_anew for repair in run.repairs),
         "TIMEOUT_S": run.hardware.timeout_s,
-        "CARD": _card(spec, model, data),
+        "CARD": _card(spec, spec.model_ref, spec.dataset_ref),
         "PARAMETERS": [parameter.name for parameter in parameters],
     }
 

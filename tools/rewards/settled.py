@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, packages_distributions, version
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 from ..data.shaping.mappings import Row
 from ..data.shaping.shapes import Refusal
 from ..errors import InputError
 from ..facts import REWARDED_METHODS, DatasetReport, Missing, Reward, Spec
+from ..versions import installed_version
 from .choose import choose_rewards
 from .own import own_reward
 from .table import EmittedRewards, RewardChoice, emitted_rewards
@@ -74,9 +75,6 @@ def _pinned(package: str) -> str:
     """Return `name==version` of a package, which may be named by what is imported of it, or with an extra."""
     name = package.partition("[")[0]
     distribution = packages_distributions().get(name, [name])[0]
-    try:
-        return f"{package if '[' in package else distribution}=={version(distribution)}"
-    except PackageNotFoundError as error:
-        raise InputError(
-            f"a reward needs `{name}`, which is not installed.", hint=f"pip install '{package}'"
-        ) from error
+    if (pin := installed_version(distribution)) is None:
+        raise InputError(f"a reward needs `{name}`, which is not installed.", hint=f"pip install '{package}'")
+    return f"{package if '[' in package else distribution}=={pin}"
