@@ -8,8 +8,8 @@ standard library, the packages of `ftagent[local,demo]`, and each other in one f
     adapter         null, or {"base", "revision", "checkpoint"}: merged into `model` first
     folder          where the files go
     name            what they are named after: NAME-Q4_K_M.gguf
-    quantisations   [{"name", "convert", "ftype", "perplexity_ratio", "agreement"}]: the converter's type or the number of
-                    llama.cpp's quantiser, and the bounds that the file must keep
+    quantisations   [{"name", "convert", "ftype", "perplexity_ratio", "agreement"}]: the converter's type or the number
+                    of llama.cpp's quantiser, and the bounds that the file must keep
     importance      whether the quantiser weighs by an importance matrix, made from every second row
     rows            [{"messages"} or {"text"}]: what was held out
     questions       chats without their answers, or beginnings of texts
@@ -18,8 +18,8 @@ standard library, the packages of `ftagent[local,demo]`, and each other in one f
     repository      null, or {"id", "private", "card"}: a model repository on the Hub (its token is HF_TOKEN); the card
                     has `<!-- quantisations -->` where the table of the files goes
 
-Each file is made under another name, and gets its own when it is proven. Progress lines tell `step` and `text`, each
-`file` as soon as it is proven (and uploaded), and each that `failed`. The answer:
+Each file is made under another name, and gets its own when it is proven. Progress lines tell `step` and `text`, the
+`stops`, each `file` as soon as it is proven (and uploaded), and each that `failed` and `why`. The answer:
 
     files           [{"quantisation", "path", "size_bytes", "sha256", "importance", "proof"}], `path` in `folder`
     failed          {quantisation: why}; such a file is neither kept nor uploaded
@@ -40,7 +40,10 @@ from pathlib import Path
 from upload import TABLE, as_json, open_repository, put, put_text, quantisation_table, sha256_of
 
 HERE = Path(__file__).parent
+EVIDENCE = "export.json"
+SCRATCH = ("intermediate*", "*.unproven.gguf", ".reference.json", ".*.py.request", ".*.py.answer")
 LARGEST_FLOAT16 = 65504.0
+"""Weights beyond it are converted by way of bfloat16."""
 SAME_TOKENS = 0.9
 """Share of held-out rows that must be cut into the tokenizer's very tokens; all must keep their special ones."""
 FLIPS = 2
@@ -64,6 +67,13 @@ def alone_in(folder: Path) -> Iterator[int]:
         os.close(lock)
 
 
+def clean(folder: Path) -> None:
+    """Remove everything but finished files."""
+    for pattern in SCRATCH:
+        for left in folder.glob(pattern):
+            left.unlink()
+
+
 class Steps:
     """The workers beside this file, one process each; a crash in one of them ends the export with its last line."""
 
@@ -73,18 +83,12 @@ class Steps:
     def run(self, worker: str, request: dict) -> dict:
         """Run one worker on one request."""
         asked, said = self.folder / f".{worker}.request", self.folder / f".{worker}.answer"
-        said.unlink(missing_ok=True)
         asked.write_text(json.dumps(request), encoding="utf-8")
         command = [sys.executable, str(HERE / worker), str(asked), str(said)]
         done = subprocess.run(command, stdin=subprocess.DEVNULL, stderr=subprocess.STDOUT, pass_fds=[self.lock])
         if done.returncode != 0:
             sys.exit(done.returncode if done.returncode > 0 else f"{worker} was ended by signal {-done.returncode}")
         return json.loads(said.read_text(encoding="utf-8"))
-
-    def clean(self) -> None:
-        """Remove what the steps told each other."""
-        for left in self.folder.glob(".*.py.*"):
-            left.unlink()
 
 
 class Maker:
@@ -191,7 +195,6 @@ class Maker:
         """
         gguf = self.folder / f"{self.request['name']}-{wanted['name']}.gguf"
         draft = gguf.with_suffix(".unproven.gguf")
-        draft.unlink(missing_ok=True)
         try:
             weighed = self.write(draft, wanted)
             proof = self.prove(draft, wanted)
@@ -250,10 +253,15 @@ def publish(api, repository: dict, folder: Path, answer: dict) -> None:
     """Upload the newest file, and card and evidence anew: whatever ends this later, the repository tells the truth."""
     file, repo_id = answer["files"][-1], repository["id"]
     tell(step="upload", text=f"{file['path']} to {repo_id}")
-    put(api, repo_id, folder / file["path"], file["path"], sha256=file["sha256"], message=f"Add {file['quantisation']}")
-    card = repository["card"].replace(TABLE, quantisation_table(answer["files"], answer["reference"]["perplexity"]))
-    put_text(api, repo_id, card, "README.md", message="State what was measured")
-    put_text(api, repo_id, as_json(answer), "export.json", message="Keep the evidence")
+    put(api, repo_id, folder / file["path"], file["path"], sha256=file["sha256"], message=f"Add {file['path']}")
+    write_card(api, repository, answer)
+    put_text(api, repo_id, as_json(answer), EVIDENCE, message="Keep the evidence")
+
+
+def write_card(api, repository: dict, answer: dict) -> None:
+    """Write the card, with the files that are there now."""
+    table = quantisation_table(answer["files"], answer["reference"].get("perplexity"))
+    put_text(api, repository["id"], repository["card"].replace(TABLE, table), "README.md", message="Write the card")
 
 
 def merge(request: dict, steps: Steps) -> None:
@@ -267,51 +275,50 @@ def earlier(api, repository: dict | None) -> dict:
     """Return the files that an earlier try has proven and uploaded, by quantisation."""
     if repository is None:
         return {}
-    open_repository(api, repository["id"], private=repository["private"])
-    if not api.file_exists(repository["id"], "export.json"):
+    if open_repository(api, repository["id"], private=repository["private"]).is_new:
+        write_card(api, repository, {"files": [], "reference": {}})  # ours from its first file on
+    if not api.file_exists(repository["id"], EVIDENCE):
         return {}
-    kept = json.loads(Path(api.hf_hub_download(repository["id"], "export.json")).read_text(encoding="utf-8"))
+    kept = json.loads(Path(api.hf_hub_download(repository["id"], EVIDENCE)).read_text(encoding="utf-8"))
     return {file["quantisation"]: file for file in kept["files"]}
 
 
+def make_all(request: dict, steps: Steps, api) -> dict:
+    """Make, and where that is wanted upload, one file after the other."""
+    maker, repository = Maker(request, steps), request["repository"]
+    known = earlier(api, repository)
+    merge(request, steps)
+    reference = maker.measure()
+    tell(stops=reference["stops"])
+    told = {key: reference[key] for key in ("perplexity", "count", "largest_weight", "dtype", "transformers")}
+    answer = {"files": [], "failed": {}, "reference": told, "stops": reference["stops"]}
+    for wanted in request["quantisations"]:
+        name = wanted["name"]
+        try:
+            answer["files"].append(known.get(name) or maker.make(wanted))
+        except Unproven as error:
+            answer["failed"][name] = str(error)
+            tell(failed=name, why=str(error))
+            continue
+        if repository is not None and name not in known:
+            publish(api, repository, maker.folder, answer)
+        tell(file=answer["files"][-1])
+    return answer
+
+
 def main(request: dict) -> dict:
-    """Make all files, and answer with those that are good."""
-    repository, api, folder = request["repository"], None, Path(request["folder"])
-    if repository is not None:
+    """Make all files in a folder that nobody else works in, and leave nothing there but them."""
+    api, folder = None, Path(request["folder"])
+    if request["repository"] is not None:
         from huggingface_hub import HfApi
 
         api = HfApi()
     with alone_in(folder) as lock:
-        steps = Steps(folder, lock)
-        maker = Maker(request, steps)
-        maker.source.unlink(missing_ok=True)
-        known = earlier(api, repository)
-        merge(request, steps)
-        reference = maker.measure()
-        kept = ("perplexity", "count", "largest_weight", "dtype", "transformers")
-        answer = {
-            "files": [],
-            "failed": {},
-            "reference": {key: reference[key] for key in kept},
-            "stops": reference["stops"],
-        }
+        clean(folder)  # what a killed process left
         try:
-            for wanted in request["quantisations"]:
-                try:
-                    file = known.get(wanted["name"]) or maker.make(wanted)
-                except Unproven as error:
-                    answer["failed"][wanted["name"]] = str(error)
-                    tell(failed=wanted["name"], why=str(error))
-                    continue
-                answer["files"].append(file)
-                if repository is not None and wanted["name"] not in known:
-                    publish(api, repository, folder, answer)
-                tell(file=file)
+            return make_all(request, Steps(folder, lock), api)
         finally:
-            maker.source.unlink(missing_ok=True)
-            maker.reference_file.unlink(missing_ok=True)
-            steps.clean()
-    return answer
+            clean(folder)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Measure which inputs of a model's weights matter: an importance matrix, as llama.cpp's `llama-imatrix` keeps it.
 
-Reads `model` (a folder), `gguf` (the same model, converted), `rows` (see reference.py), `max_length` and `out`. Writes a
-GGUF file that `llama-quantize --imatrix` reads, too: for each weight the sum of the squares of what it is multiplied
+Reads `model` (a folder), `gguf` (the same model, converted), `rows` (see reference.py), `max_length` and `out`. Writes
+a GGUF file that `llama-quantize --imatrix` reads, too: for each weight the sum of the squares of what it is multiplied
 with, column by column, and the number of tokens (tools/imatrix/imatrix.cpp of llama.cpp). The sums are taken in
 transformers, since no package brings llama.cpp's own tool. Answers with `tokens` and the number of `tensors` that were
 measured. Weights that no `Linear` layer holds, such as experts that are kept in one block, are quantised without.

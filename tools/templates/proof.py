@@ -1,10 +1,13 @@
 """Hold a GGUF file against the model that it was made from, in llama.cpp.
 
 Reads `gguf`, `reference` (the answer of reference.py), `questions`, `context` (tokens that one request may have) and
-`answer_tokens`. Answers with `answer`, `stopped`, `template`, `tokens_per_s` from a real server (xllamacpp), `special`
-(whether each special token of the held-out rows came out as itself) and `same_tokens` (share of rows whose tokens are
-the tokenizer's) from the server's `/tokenize`, and with `perplexity` and `agreement` (share of the tokens of the model's
-own greedy answers that the file, too, holds for the likeliest) from the file's logits (cyllama).
+`answer_tokens`. Answers with
+
+- `answer`, `stopped`, `asked`, `template` and `tokens_per_s`, from a real server (xllamacpp)
+- `special`: whether each special token of the held-out rows came out as itself; `same_tokens`: the share of rows whose
+  tokens are the tokenizer's; both from the server's `/tokenize`
+- `perplexity`, and `agreement`: the share of the tokens of the model's own greedy answers that the file, too, holds for
+  the likeliest; both from the file's logits (cyllama)
 """
 
 import json
