@@ -31,6 +31,7 @@ ftagent runs                   list the runs of this folder
 ftagent show [RUN]             where a run stands
 ftagent watch [RUN]            look on, live
 ftagent cancel [RUN]           end a run's job
+ftagent try [RUN] PROMPT       ask the base and the tuned model the same
 ftagent schedules [list|suspend ID|resume ID|delete ID]
 ftagent tool NAME ...          one tool, for other agents and scripts
 ftagent skills [list|show NAME|path]
@@ -234,6 +235,12 @@ def _cancel(arguments: list[str]) -> int:
     return DONE
 
 
+def _try(arguments: list[str]) -> int:
+    from .try_face import run_try
+
+    return run_try(arguments, _Parser, _add_common_options, _settings)
+
+
 def _schedules(arguments: list[str]) -> int:
     from ..tools.schedule import change_schedule, list_schedules
 
@@ -341,6 +348,7 @@ _COMMANDS = {
     "show": _show,
     "watch": _watch,
     "cancel": _cancel,
+    "try": _try,
     "schedules": _schedules,
     "tool": _tool,
     "skills": _skills,
