@@ -5,6 +5,12 @@ One export of the taught model stands behind most of these: it is cut after its 
 
 from __future__ import annotations
 
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +23,7 @@ from ftagent.tools.facts import Export, GgufFile
 from ftagent.tools.llama_cpp import step_for
 from ftagent.tools.report import render
 from ftagent.tools.run import Run, open_run, refold
+from libgguf import load_imatrix
 
 from ..hub import LoopbackHub
 from .taught import Finish, Taught, addition, finish, finished_run, steps_told, taught
@@ -148,3 +155,65 @@ def test_a_model_that_never_stops_is_not_listed(finish: Finish, tiny_model: Path
         export_gguf(run, quantisations=["Q8_0"])
     assert not list((run.folder / "gguf").glob("*.gguf"))
     assert all(event.kind != "export_file" for event in run.journal.events)
+
+
+@pytest.mark.slow
+def test_a_full_disk_ends_the_export_and_loses_nothing(finish: Finish, taught: Taught) -> None:
+    run = finish(taught.base, taught.full, SUMS, quantisations=("Q8_0", "F16"))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (6_000_000, hard))  # Q8_0 takes 5.2 MB, F16 8.2 MB
+    try:
+        with pytest.raises(ToolError, match=r"File too large"):
+            export_gguf(run)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    run.journal.release()
+    again = open_run(run.folder)
+    assert [file.quantisation for file in again.files] == ["Q8_0"]
+    assert [path.name for path in (run.folder / "gguf").glob("*.gguf")] == ["tiny-0.1b-sums-sft-Q8_0.gguf"]
+    steps = steps_told(again)
+    found = export_gguf(again)
+    assert [file.quantisation for file in found.files] == ["Q8_0", "F16"]
+    assert steps == ["measure", "convert", "prove"]
+    assert found.merged == "checkpoint"
+
+
+_EXPORT = """
+import sys
+from pathlib import Path
+from ftagent.tools.export import export_gguf
+from ftagent.tools.run import open_run
+export_gguf(open_run(Path(sys.argv[1])), quantisations=["Q8_0", "Q4_K_M"])
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_export_goes_on_after_its_last_file(finish: Finish, taught: Taught) -> None:
+    run = finish(taught.base, taught.full, SUMS)
+    run.journal.release()
+    journal = run.folder / "journal.jsonl"
+    with subprocess.Popen([sys.executable, "-c", _EXPORT, str(run.folder)]) as process:
+        while '"kind":"export_file"' not in journal.read_text(encoding="utf-8").replace(" ", ""):
+            assert process.poll() is None
+            time.sleep(0.02)
+        os.kill(process.pid, signal.SIGKILL)
+    again = open_run(run.folder)
+    steps = steps_told(again)
+    found = export_gguf(again, quantisations=["Q8_0", "Q4_K_M"])
+    assert [file.quantisation for file in found.files] == ["Q8_0", "Q4_K_M"]
+    assert steps == ["measure", "convert", "quantise", "prove"], "Q8_0 is not made again"
+    assert len(list((run.folder / "gguf").glob("*.gguf"))) == 2
+
+
+@pytest.mark.slow
+def test_an_importance_matrix_weighs_in_every_linear_layer(finish: Finish, taught: Taught) -> None:
+    run = finish(taught.base, taught.full, SUMS, quantisations=("Q4_K_M", "Q8_0"))
+    found = export_gguf(run, importance_matrix=True)
+    assert [(file.quantisation, file.importance) for file in found.files] == [("Q4_K_M", True), ("Q8_0", False)]
+    matrix = run.folder / "gguf" / "tiny-0.1b-sums-sft.imatrix.gguf"
+    measured = load_imatrix(matrix)
+    assert len(measured) == 2 * 7, "seven layers in each of two blocks"
+    assert all((columns > 0).any() for columns in measured.values())
+    plain = export_gguf(refold(run.journal), importance_matrix=False)
+    assert plain.files[0].sha256 != found.files[0].sha256, "a file that was weighed is not taken for one that was not"
+    assert plain.files[1] == found.files[1]
