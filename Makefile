@@ -58,6 +58,9 @@ bench-eval: $(VENV)/.dev       ## our client against lm-eval's own, on the same 
 	$(PIP) --editable '.[local,demo,eval]'
 	$(BIN)/python tests/bench/eval.py
 
+bench-export: $(VENV)/.dev     ## the quantisation table: size, perplexity against the merged model, agreement, tokens/s
+	$(BIN)/python tests/bench/export.py
+
 bench-faults: $(VENV)/.dev     ## every fault on every call of a job on the Hub, and how the run comes through (minutes)
 	$(BIN)/python tests/bench/faults.py
 
