@@ -116,7 +116,9 @@ def candidates(work: Work, wish: Wish, flavor: Flavor, correction: float = 1.0) 
         for batch, accumulation in _batches(work, wish, flavor):
             ways = list(_ways(work, wish, flavor, adapter, batch, accumulation, correction))
             fitting = [way for way in ways if way.fits]
-            found.append(min(fitting, key=lambda way: way.hours) if fitting else min(ways, key=lambda way: way.memory.total))
+            found.append(
+                min(fitting, key=lambda way: way.hours) if fitting else min(ways, key=lambda way: way.memory.total)
+            )
     return found
 
 
@@ -171,7 +173,7 @@ def _ways(
 def precisions(flavor: Flavor) -> Sequence[Precision]:
     """Return what this flavor computes well, best first.
 
-    On a CPU that multiplies bf16 by itself, matrices are cast to it as they are multiplied, and weights and sums stay in
+    On a CPU that multiplies bf16 by itself, matrices are cast as they are multiplied, and weights and sums stay in
     fp32. On a GPU the compute capability decides.
     """
     if flavor.gpu is not None:
