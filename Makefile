@@ -15,7 +15,7 @@ demo: $(VENV)/.demo            ## fine-tune, evaluate and export a small real mo
 	$(BIN)/ftagent "$(DEMO)" --yes
 
 test: $(VENV)/.dev             ## the whole test suite
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
 
 test-slow: $(VENV)/.dev        ## tests that take minutes
 	$(BIN)/python -m pytest -m slow
