@@ -48,7 +48,8 @@ class Item(NamedTuple):
     @property
     def test(self) -> str:
         """The check, as HumanEval has it."""
-        return f"def check({self.name}):\n" + "".join(f"    assert {held}\n" for held in self.holds)
+        held = "".join(f"    assert {held}\n" for held in self.holds)
+        return "def check(candidate):\n" + held.replace(f"{self.name}(", "candidate(")
 
 
 ITEMS = (
