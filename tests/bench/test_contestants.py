@@ -8,7 +8,6 @@ from ftagent.tools.rendering import template_of
 from .chats import short_chats
 from .contestants import OTHER_PRECISION, PASSIVE, SWITCHES
 
-
 PRECISIONS = [(chosen, other) for chosen, (_, other) in OTHER_PRECISION.items()]
 
 
