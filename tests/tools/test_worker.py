@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from pathlib import Path
 
 import psutil
 import pytest
 from ftagent.tools import worker
-from ftagent.tools.errors import ToolError
+from ftagent.tools.errors import Stopped, ToolError
 from ftagent.tools.settings import load_settings
+from ftagent.tools.stopping import Stop, working_under
 
 
 @pytest.fixture
@@ -65,3 +67,24 @@ def test_a_worker_that_takes_too_long_ends_with_its_children(scripts: Path) -> N
     while psutil.pid_exists(child) and psutil.Process(child).status() != psutil.STATUS_ZOMBIE:
         assert time.monotonic() < deadline, "the grandchild outlived its worker"
         time.sleep(0.05)
+
+
+def test_work_that_is_to_stop_ends_its_worker_and_what_that_started(scripts: Path) -> None:
+    stop = Stop()
+    code = "import subprocess, time\nprint(subprocess.Popen(['sleep', '600']).pid, flush=True)\ntime.sleep(600)"
+    threading.Thread(target=lambda: (_logged(scripts), stop.ask())).start()
+    with pytest.raises(Stopped), working_under(stop):
+        _run(scripts, code)
+    assert not psutil.pid_exists(int(_logged(scripts)))
+    with pytest.raises(Stopped), working_under(stop):  # one that begins later ends at once
+        _run(scripts, "import time\ntime.sleep(600)")
+
+
+def _logged(scripts: Path) -> str:
+    """Wait for the first line of the worker's log."""
+    log = scripts / "w.log"
+    for _ in range(1000):
+        if log.exists() and (text := log.read_text(encoding="utf-8")).endswith("\n"):
+            return text
+        time.sleep(0.01)
+    raise AssertionError("the worker logged nothing")
