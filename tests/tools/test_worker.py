@@ -71,20 +71,19 @@ def test_a_worker_that_takes_too_long_ends_with_its_children(scripts: Path) -> N
 
 def test_work_that_is_to_stop_ends_its_worker_and_what_that_started(scripts: Path) -> None:
     stop = Stop()
-    code = "import subprocess, time\nprint(subprocess.Popen(['sleep', '600']).pid, flush=True)\ntime.sleep(600)"
-    threading.Thread(target=lambda: (_logged(scripts), stop.ask())).start()
+    code = (
+        "import subprocess, time\nchild = subprocess.Popen(['sleep', '600'])\n"
+        "print('@progress ' + json.dumps({'pid': child.pid}), flush=True)\ntime.sleep(600)"
+    )
+    told: list[dict[str, int]] = []
+
+    def tell(progress: dict[str, int]) -> None:
+        told.append(progress)
+        threading.Timer(0.05, stop.ask).start()
+
     with pytest.raises(Stopped), working_under(stop):
-        _run(scripts, code)
-    assert not psutil.pid_exists(int(_logged(scripts)))
+        _run(scripts, code, on_progress=tell)
+    child = psutil.pid_exists(told[0]["pid"]) and psutil.Process(told[0]["pid"])
+    assert not child or child.status() == psutil.STATUS_ZOMBIE
     with pytest.raises(Stopped), working_under(stop):  # one that begins later ends at once
         _run(scripts, "import time\ntime.sleep(600)")
-
-
-def _logged(scripts: Path) -> str:
-    """Wait for the first line of the worker's log."""
-    log = scripts / "w.log"
-    for _ in range(1000):
-        if log.exists() and (text := log.read_text(encoding="utf-8")).endswith("\n"):
-            return text
-        time.sleep(0.01)
-    raise AssertionError("the worker logged nothing")
