@@ -20,6 +20,9 @@ test: $(VENV)/.dev             ## the whole test suite
 test-slow: $(VENV)/.dev        ## tests that take minutes
 	$(BIN)/python -m pytest -m slow
 
+fuzz: $(VENV)/.dev             ## the tests that draw their examples, with new ones each time
+	HYPOTHESIS_PROFILE=new $(BIN)/python -m pytest -m "not slow" -q $$(grep -rl "^from hypothesis" tests --include=test_*.py)
+
 check: $(VENV)/.dev            ## format, lint, types, tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .

@@ -16,8 +16,9 @@ from .setups import BYTES, Setup
 # under TRL 1.16 (torch 2.13, x86 with AVX-512, two threads): the share varies by 6 % over LoRA and full, with and
 # without checkpointing, so that the operations are counted rightly; this is its level.
 CPU_EFFICIENCY = 0.4
-# The same run in bf16: 1.2 times faster with AMX, and about six times slower where bf16 is emulated.
-CPU_BF16_NATIVE = 1.2
+# The same run in bf16 over float32 weights: 1.6 times faster where the CPU has AVX-512 BF16 (`make bench-train`, in CPU
+# seconds), and about six times slower where it is emulated.
+CPU_BF16_NATIVE = 1.6
 CPU_BF16_EMULATED = 0.17
 # What a GPU takes for a token: its arithmetic at this share of the peak, and reading and writing what lies between the
 # matrix products; but never less than starting the kernels around each adapted matrix, once a pass: forwards, forwards

@@ -120,8 +120,11 @@ SWITCHES = {
     "with LoRA on q and v only": ('target_modules="all-linear"', 'target_modules=["q_proj", "v_proj"]'),
     "with activation checkpointing": ("ACTIVATION_CHECKPOINTING = False", "ACTIVATION_CHECKPOINTING = True"),
 }
-# Where the CPU has bf16 of its own: matrix products in bf16, weights, sums and the adapter in fp32.
-AUTOCAST = (('PRECISION = "fp32"', 'PRECISION = "bf16"'), ('"bf16": "bfloat16"', '"bf16": "float32"'))
+# Where the CPU has bf16 of its own, ours multiplies in it, and keeps weights, sums and the adapter in fp32.
+OTHER_PRECISION = {
+    'PRECISION = "bf16"': ("in fp32", 'PRECISION = "fp32"'),
+    'PRECISION = "fp32"': ("in bf16 over fp32 weights", 'PRECISION = "bf16"'),
+}
 PASSIVE = ('os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")', 'os.environ.pop("OMP_WAIT_POLICY", None)')
 
 
@@ -147,10 +150,9 @@ def ours_without(run: Run) -> list[Contestant]:
     others = [
         _script(f"{OURS} {name}", _replaced(text, *switch), WORKER_ENVIRONMENT) for name, switch in SWITCHES.items()
     ]
-    autocast = text
-    for switch in AUTOCAST:
-        autocast = _replaced(autocast, *switch)
-    others.append(_script(f"{OURS} in bf16 over fp32 weights", autocast, WORKER_ENVIRONMENT))
+    for chosen, (name, other) in OTHER_PRECISION.items():
+        if chosen in text:
+            others.append(_script(f"{OURS} {name}", _replaced(text, chosen, other), WORKER_ENVIRONMENT))
     return [*others, _script(f"{OURS} without OMP and malloc settings", _replaced(text, *PASSIVE), {})]
 
 
