@@ -15,7 +15,6 @@ from typing import Any, Generic, TypeVar
 
 from ..tools.journal import Event, Listener
 from ..tools.stopping import Stop, calling, check, working_under
-from .approval import AsyncDecide, Decide
 
 T = TypeVar("T")
 
@@ -79,17 +78,20 @@ class _Begun(Generic[T]):
         self.done.exception()  # looked at, so that asyncio does not complain of one that nobody awaits any more
 
 
-def awaited(decide: Decide | AsyncDecide | bool | None) -> Decide | bool | None:
-    """Return an approval that a thread can call, whose coroutine runs in the present loop."""
-    if not callable(decide):
-        return decide
+def awaited(asked: Any) -> Any:
+    """Return a callable that a thread can call where `asked` may be a coroutine function; the loop runs it.
+
+    What cannot be called, such as True or None, is returned as it is.
+    """
+    if not callable(asked):
+        return asked
     loop = asyncio.get_running_loop()
 
-    async def wait_for(answer: Awaitable[bool]) -> bool:
+    async def wait_for(answer: Awaitable[Any]) -> Any:
         return await answer
 
-    def ask(quote: Any) -> bool:
-        answer = decide(quote)
+    def ask(*arguments: Any) -> Any:
+        answer = asked(*arguments)
         if not inspect.isawaitable(answer):
             return answer
         future = asyncio.run_coroutine_threadsafe(wait_for(answer), loop)
@@ -98,7 +100,7 @@ def awaited(decide: Decide | AsyncDecide | bool | None) -> Decide | bool | None:
                 return future.result()
         except CancelledError:
             check()  # it was the work that was stopped
-            return False
+            raise
 
-    ask.asks_a_person = getattr(decide, "asks_a_person", False)  # type: ignore[attr-defined]
+    ask.asks_a_person = getattr(asked, "asks_a_person", False)  # type: ignore[attr-defined]
     return ask

@@ -116,7 +116,9 @@ def candidates(work: Work, wish: Wish, flavor: Flavor, correction: float = 1.0) 
         for batch, accumulation in _batches(work, wish, flavor):
             ways = list(_ways(work, wish, flavor, adapter, batch, accumulation, correction))
             fitting = [way for way in ways if way.fits]
-            found.append(min(fitting, key=lambda way: way.hours) if fitting else min(ways, key=lambda way: way.memory.total))
+            found.append(
+                min(fitting, key=lambda way: way.hours) if fitting else min(ways, key=lambda way: way.memory.total)
+            )
     return found
 
 

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict
 
 from .errors import UserError
 from .facts import (
+    Answer,
     Approval,
     DatasetReport,
     Ended,
@@ -63,6 +64,7 @@ FACTS: dict[str, type[Fact]] = {
     "schedule_approval": ScheduleApproval,
     "schedule_run": Schedule,
     "llm_call": LlmCall,
+    "answer": Answer,
     "note": Note,
     "resumed": Resumed,
     "ended": Ended,

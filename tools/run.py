@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from .errors import UserError
 from .facts import (
     TERMINAL_STAGES,
+    Answer,
     Approval,
     DatasetReport,
     Ended,
@@ -76,6 +77,7 @@ class Run(BaseModel):
     schedule_approval: ScheduleApproval | None = None
     schedules: tuple[Schedule, ...] = ()
     llm_calls: tuple[LlmCall, ...] = ()
+    answers: tuple[Answer, ...] = ()
     notes: tuple[Note, ...] = ()
     ended: Ended | None = None
 
@@ -150,21 +152,28 @@ class Run(BaseModel):
         return fold(self, self.journal.append(fact))
 
 
+ON_HARDWARE = ("script", "preflight", "approval", "schedule_approval")
+ON_DATA = ("hardware", *ON_HARDWARE)
+ON_PLAN = ("dataset", *ON_DATA)
+"""What stands on the hardware, on the data, on the plan: settled anew, they take it with them."""
+
+
 def fold(run: Run, event: Event) -> Run:
     """Return `run` after one more event.
 
-    A new script makes an old preflight and approval worthless, since both belong to the script's hash.
+    A new script makes an old preflight and approval worthless, since both belong to the script's hash; and new data or
+    hardware the script, as long as no job was started from it.
     """
     fact = FACTS[event.kind].model_validate(event.data)
     match fact:
         case Settings():
             change: dict[str, Any] = {"settings": fact}
         case Spec():
-            change = {"spec": fact}
+            change = {"spec": fact, **_without(run, *ON_PLAN)}
         case DatasetReport():
-            change = {"dataset": fact}
+            change = {"dataset": fact, **_without(run, *ON_DATA)}
         case HardwareChoice():
-            change = {"hardware": fact}
+            change = {"hardware": fact, **_without(run, *ON_HARDWARE)}
         case Script():
             change = {"script": fact, "preflight": None, "approval": None, "schedule_approval": None}
         case PreflightReport():
@@ -195,6 +204,8 @@ def fold(run: Run, event: Event) -> Run:
                 change["schedule_approval"] = None
         case LlmCall():
             change = {"llm_calls": (*run.llm_calls, fact)}
+        case Answer():
+            change = {"answers": (*run.answers, fact)}
         case Resumed():
             change = _taken_up(run, fact)
         case Note():
@@ -204,6 +215,11 @@ def fold(run: Run, event: Event) -> Run:
         case _:
             raise TypeError(f"no rule folds {type(fact).__name__}")
     return run.model_copy(update=change)
+
+
+def _without(run: Run, *names: str) -> dict[str, None]:
+    """Forget what stands on a step that is settled anew; what a job was started from stays as it was."""
+    return {} if run.intent is not None or run.repairs else dict.fromkeys(names)
 
 
 def _taken_up(run: Run, fact: Resumed) -> dict[str, Any]:
@@ -275,6 +291,12 @@ def list_runs(workdir: Path) -> list[Run]:
     """Return every run below `workdir`, newest first."""
     folders = [journal.parent for journal in (workdir / REPORTS).glob(f"*/*/{JOURNAL}")]
     return [open_run(folder) for folder in sorted(folders, key=lambda f: f.name, reverse=True)]
+
+
+def has_other_runs(run: Run) -> bool:
+    """Whether there is another run below the same working folder."""
+    journals = (run.settings.workdir / REPORTS).glob(f"*/*/{JOURNAL}")
+    return any(journal.parent.name != run.id for journal in journals)
 
 
 def find_run(workdir: Path, run_id: str | None = None) -> Run:

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 REQUEST = (
-    "fine-tune SmolLM2-135M-Instruct on examples/docstrings.jsonl locally with rank 8, learning rate 1e-4 and 2 epochs, "
-    "compare it with the base model, budget 3, no export"
+    "fine-tune SmolLM2-135M-Instruct on examples/docstrings.jsonl locally with rank 8, learning rate 1e-4 and "
+    "2 epochs, compare it with the base model, budget 3, no export"
 )
 
 
