@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import copy
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from smolagents import AgentGenerationError, LogLevel, Tool, ToolCallingAgent
 from smolagents.agents import FinalAnswerPromptTemplate, ManagedAgentPromptTemplate, PlanningPromptTemplate
@@ -15,14 +17,17 @@ from smolagents.utils import AgentToolExecutionError
 
 from ..tools import report
 from ..tools.data.shaping.mappings import Row
-from ..tools.errors import FtagentError, ToolError, UserError
-from ..tools.facts import Ended, Resumed
+from ..tools.errors import FtagentError, Stopped, ToolError, UserError
+from ..tools.facts import Ended, Note, Resumed
 from ..tools.gates import closed_gate, next_tool
+from ..tools.jobs import end_work
 from ..tools.journal import Event, Listener
-from ..tools.run import Run, find_run, new_run, report_path
+from ..tools.run import Run, find_run, new_run, refold, report_path
 from ..tools.script import hash_on_disk
 from ..tools.settings import Settings, carried_over, load_settings
-from .approval import Decide
+from ..tools.stopping import Stop, current, working_under
+from .approval import AsyncDecide, Decide
+from .asynchronous import awaited, in_thread, stream_async
 from .context import build_messages, system_prompt, tokens_of
 from .events import stream_events
 from .llm import connect
@@ -72,7 +77,8 @@ class FineTuneAgent:
         backend: `local` or `hf-jobs`.
         max_cost: Hard cap in US dollars over GPU and LLM money together.
         workdir: Where `training_reports/` lies; the current folder by default.
-        approve: True approves what stays under the cap; a callable is shown each quote; None refuses to spend.
+        approve: True approves what stays under the cap; a callable is shown each quote; None refuses to spend. In
+            `arun`, `astream` and `aresume` it may be a coroutine.
         ask: Puts a planner's question to a person and returns the answer; None: nobody is there, and nothing is asked.
         dry_run: Do all that is free and stop before anything is submitted.
         listeners: Called with every event, in order.
@@ -86,7 +92,7 @@ class FineTuneAgent:
         backend: str | None = None,
         max_cost: float | None = None,
         workdir: Path | str | None = None,
-        approve: Decide | bool | None = None,
+        approve: Decide | AsyncDecide | bool | None = None,
         ask: Ask | None = None,
         dry_run: bool = False,
         listeners: Sequence[Listener] = (),
@@ -99,6 +105,7 @@ class FineTuneAgent:
         self.ask = ask
         self.dry_run = dry_run
         self.listeners = tuple(listeners)
+        self._stops: set[Stop] = set()
         self._planners: list[Planner] = []
 
     def switch_llm(self, llm: str, base_url: str | None = None) -> None:
@@ -138,10 +145,9 @@ class FineTuneAgent:
 
     def with_cap(self, max_cost: float | None) -> FineTuneAgent:
         """Return an agent that differs in its cap alone, in US dollars."""
-        settings = self.settings.model_copy(update={"max_cost_usd": max_cost})
-        return FineTuneAgent(
-            settings=settings, approve=self.approve, ask=self.ask, dry_run=self.dry_run, listeners=self.listeners
-        )
+        twin = copy.copy(self)  # `cancel` and `switch_llm` reach its runs, too
+        twin.settings = self.settings.model_copy(update={"max_cost_usd": max_cost})
+        return twin
 
     def run(self, instruction: str, *, rows: Mapping[str, Callable[[], Iterable[Row]]] | None = None) -> RunResult:
         """Do what the sentence asks.
@@ -179,6 +185,45 @@ class FineTuneAgent:
             lambda listener: self._drive(new_run(self.settings), instruction, (*self.listeners, listener))
         )
 
+    async def arun(
+        self, instruction: str, *, rows: Mapping[str, Callable[[], Iterable[Row]]] | None = None
+    ) -> RunResult:
+        """Do as `run` does, in a thread of its own; cancelling the task stops the work and leaves the job."""
+        agent = self._awaiting()
+        return await in_thread(lambda: agent.run(instruction, rows=rows))
+
+    async def aresume(self, run_id: str | None = None) -> RunResult:
+        """Do as `resume` does, in a thread of its own; cancelling the task stops the work and leaves the job."""
+        agent = self._awaiting()
+        return await in_thread(lambda: agent.resume(run_id))
+
+    async def astream(self, instruction: str) -> AsyncGenerator[Event]:
+        """Do what the sentence asks, and yield every event as it happens; leaving the stream stops the work."""
+        agent = self._awaiting()
+        work = stream_async(
+            lambda listener: agent._drive(new_run(agent.settings), instruction, (*agent.listeners, listener))
+        )
+        async with aclosing(work) as events:
+            async for event in events:
+                yield event
+
+    def cancel(self, *, keep_job: bool = False) -> None:
+        """End what this agent works on now, from any thread, at its next safe place.
+
+        `run`, `resume` and their twins then return as usual: the job was ended and the run's journal says `cancelled`.
+
+        Args:
+            keep_job: Only stop following: the job goes on, the run stays open, and `resume` takes it up.
+        """
+        for stop in tuple(self._stops):
+            stop.ask(keep_job=keep_job)
+
+    def _awaiting(self) -> FineTuneAgent:
+        """Return this agent with an approval, and answers to questions, that a thread can ask for."""
+        twin = copy.copy(self)
+        twin.approve, twin.ask = awaited(self.approve), awaited(self.ask)
+        return twin
+
     def _resume(self, run_id: str | None, listeners: Sequence[Listener]) -> RunResult:
         run = find_run(self.settings.workdir, run_id)
         if run.spec is None:
@@ -192,24 +237,35 @@ class FineTuneAgent:
     def _drive(self, run: Run, instruction: str, listeners: Sequence[Listener], resumed: bool = False) -> RunResult:
         """Let the planner work until the way is at its end, and journal how it ended."""
         run.journal.listeners = [report.writer(run.journal), *listeners, *notifiers(self.settings)]
-        toolbox = Toolbox(run, request=instruction, decide=self.approve, ask=self.ask, dry_run=self.dry_run)
+        # A coroutine among the approvals is refused where it is asked (`approval.py`).
+        decide = cast("Decide | bool | None", self.approve)
+        toolbox = Toolbox(run, request=instruction, decide=decide, ask=self.ask, dry_run=self.dry_run)
+        stop = current() or Stop()
+        self._stops.add(stop)
         try:
-            if resumed:
-                settings = carried_over(run.settings, self.settings)
-                run = run if settings == run.settings else run.record(settings)
-                repairs_next = closed_gate("repair_run", run) is None
-                toolbox.run = run.record(Resumed(script_sha256=hash_on_disk(run), keeps_failure=repairs_next))
-            answer = self._work(toolbox)
-            toolbox.run = toolbox.run.record(_ending(toolbox.run, self.dry_run, answer))
+            answer = self._work(toolbox, stop, carried=self.settings if resumed else None)
         except FtagentError as error:
             toolbox.run.journal.tell("error", code=error.code, message=error.message, hint=error.hint)
             raise
         finally:
+            self._stops.discard(stop)
             toolbox.run.journal.release()
         settled = toolbox.run.journal.folder is not None
         return RunResult(run=toolbox.run, report=report_path(toolbox.run) if settled else None, answer=answer)
 
-    def _work(self, toolbox: Toolbox) -> str:
+    def _work(self, toolbox: Toolbox, stop: Stop, carried: Settings | None) -> str:
+        """Take the run up where it is an earlier one, let the planner work, and journal how it ended."""
+        try:
+            with working_under(stop):
+                if carried is not None:
+                    _take_up(toolbox, carried)
+                answer = self._let_plan(toolbox)
+        except Stopped:
+            return _end_stopped(toolbox, stop.keeps_job)
+        toolbox.run = toolbox.run.record(_ending(toolbox.run, self.dry_run, answer))
+        return answer
+
+    def _let_plan(self, toolbox: Toolbox) -> str:
         """Let the planner walk the way, and return its last words."""
         agent = RailedAgent(toolbox)
         self._planners.append(agent.planner)
@@ -219,6 +275,28 @@ class FineTuneAgent:
             raise planner_failure(error, toolbox.run.settings) from error
         finally:
             self._planners.remove(agent.planner)
+
+
+def _take_up(toolbox: Toolbox, present: Settings) -> None:
+    run = toolbox.run
+    settings = carried_over(run.settings, present)
+    run = run if settings == run.settings else run.record(settings)
+    repairs_next = closed_gate("repair_run", run) is None
+    toolbox.run = run.record(Resumed(script_sha256=hash_on_disk(run), keeps_failure=repairs_next))
+
+
+def _end_stopped(toolbox: Toolbox, keeps_job: bool) -> str:
+    """Journal that the work was stopped from outside; the job is ended with it, or goes on under its name."""
+    run = refold(toolbox.run.journal)  # a tool that was stopped half way has journalled more than it returned
+    if keeps_job:
+        job = f"; job {run.job.id} goes on" if run.job is not None and run.job_is_live else ""
+        answer = f"Stopped from outside{job}: `ftagent resume {run.id}` takes it up."
+        toolbox.run = run.record(Note(code="stopped", text=answer))
+    else:
+        run = end_work(run)
+        answer = "Cancelled from outside."
+        toolbox.run = run.record(Ended(status="cancelled", reason=answer))
+    return answer
 
 
 def _ending(run: Run, dry_run: bool, answer: str) -> Ended:

@@ -23,6 +23,7 @@ from ..tools.files import require_space
 from ..tools.gates import APPROVED, GATES, SCHEDULE_APPROVED, closed_gate, next_tool
 from ..tools.models import weight_files
 from ..tools.run import Run, has_other_runs, home_of, refold
+from ..tools.stopping import check
 from .approval import Decide, approve, approve_schedule
 
 OBSERVATION_CHARS = 4000  # about 1,000 tokens: a turn's result never crowds out the request
@@ -217,7 +218,12 @@ class Toolbox:
         return self.last_result
 
     def invoke(self, name: str, arguments: dict[str, Any]) -> Any:
-        """Call one tool and journal what it settled; return the result itself."""
+        """Call one tool and journal what it settled; return the result itself.
+
+        Raises:
+            Stopped: The work is to stop; the tool was not called, or stopped itself at a safe place.
+        """
+        check()
         info = tool_info(name)
         if name == "plan_run" and self.request is not None:
             arguments = {**arguments, "request": self.request, "offline": False}

@@ -71,6 +71,18 @@ def cancel_job(run: Run) -> JobReport:
     return Watch(run).look()
 
 
+def end_work(run: Run) -> Run:
+    """End the job that this run started, if there is one, whether or not its start was written down.
+
+    Returns the run with what was found and how it ended.
+    """
+    if (pending := _pending(run)) and (job := backend_of(pending.backend).find(run, pending)):
+        run = run.record(job)
+    if run.job is not None and run.job_is_live:
+        run = run.record(cancel_job(run))
+    return run
+
+
 def status_now(run: Run) -> str:
     """Return the run's status, asking its backend where the journal cannot know how the job stands."""
     if run.job is None or not run.job_is_live:

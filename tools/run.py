@@ -255,7 +255,7 @@ def _without_job(run: Run) -> dict[str, Any]:
 def new_run(settings: Settings) -> Run:
     """Begin a run in memory; `Journal.settle` gives it a folder."""
     now = datetime.now(UTC)
-    run_id = f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+    run_id = f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(4)}"
     journal = Journal(run_id)
     journal.append(settings)
     return refold(journal)

@@ -214,7 +214,7 @@ LIMITS: tuple[_Value, ...] = (
     ),
 )
 
-_METHODS: tuple[tuple[Method, str], ...] = (
+METHODS: tuple[tuple[Method, str], ...] = (
     ("dpo", r"\bdpo\b|direct preference"),
     ("kto", r"\bkto\b"),
     ("grpo", r"\bgrpo\b"),
@@ -224,8 +224,8 @@ _METHODS: tuple[tuple[Method, str], ...] = (
     ("sft", r"\bsft\b|supervised|instruction[- ]tun"),
 )
 
-_NOT = r"(?:no|not|without|don'?t|do not|skip(?: the)?|ohne|sans|sin)\s+(?:\w+\s+)?"
-_TARGETS: tuple[tuple[Target, str], ...] = (
+NOT = r"(?:no|not|without|don'?t|do not|skip(?: the)?|ohne|sans|sin)\s+(?:\w+\s+)?"
+TARGETS: tuple[tuple[Target, str], ...] = (
     ("evaluate", r"\b(?:compar\w+|evaluat\w+|eval|benchmark\w*|measure\w*|vergleich\w*|évalu\w+|evalú\w+|humaneval|gsm8k|"
                  r"ifeval|mmlu|how much better)\b"),
     ("export", r"\b(?:export\w*|gguf|quanti[sz]\w*|ollama|llama\.?cpp|q\d_[k01]\w*)\b"),
@@ -233,13 +233,13 @@ _TARGETS: tuple[tuple[Target, str], ...] = (
     ("schedule", r"\b(?:whenever|each time|cron|schedul\w+|repeatedly|regularly)\b"),
 )  # fmt: skip
 
-_BACKENDS: tuple[tuple[str, str], ...] = (
+BACKENDS: tuple[tuple[str, str], ...] = (
     ("local", r"\b(?:locally|on this (?:machine|computer|laptop|cpu|gpu)|on my (?:machine|computer|laptop|gpu|cpu)|lokal)\b"),
     ("hf-jobs", r"\b(?:hf[- ]jobs|hugging ?face jobs|on jobs|in the cloud)\b"),
 )  # fmt: skip
 
-_QUANTISATION = re.compile(r"\b(q[2-8]_(?:k(?:_[sml])?|[01])|iq\d_\w+|bf16|f16|f32)(?:\s+gguf)?\b", re.IGNORECASE)
-_BENCHMARK = re.compile(r"\b(humaneval|gsm8k|ifeval|mmlu(?:[-_]pro)?|arc|hellaswag|mbpp|truthfulqa)\b", re.IGNORECASE)
+QUANTISATION = re.compile(r"\b(q[2-8]_(?:k(?:_[sml])?|[01])|iq\d_\w+|bf16|f16|f32)(?:\s+gguf)?\b", re.IGNORECASE)
+BENCHMARK = re.compile(r"\b(humaneval|gsm8k|ifeval|mmlu(?:[-_]pro)?|arc|hellaswag|mbpp|truthfulqa)\b", re.IGNORECASE)
 _SIZE = re.compile(r"(?i)(?:^|[-_.])\d+(?:\.\d+)?(?:b|m)(?:[-_.]|$)|\d[bm]$")
 
 
@@ -416,18 +416,18 @@ def _read_when(when: TriggerReading, reading: Reading) -> None:
 
 
 def _read_choices(text: str, reading: Reading) -> None:
-    methods: list[Method] = [method for method, pattern in _METHODS if re.search(pattern, text)]
+    methods: list[Method] = [method for method, pattern in METHODS if re.search(pattern, text)]
     reading.method = methods[0] if methods else None
     if len(methods) > 1:
         reading.questions.append(f"{' and '.join(methods)} are both named: which method is meant?")
-    refused: tuple[Target, ...] = tuple(target for target, pattern in _TARGETS if re.search(_NOT + pattern, text))
+    refused: tuple[Target, ...] = tuple(target for target, pattern in TARGETS if re.search(NOT + pattern, text))
     reading.refused_targets = refused
-    reading.targets = tuple(t for t, pattern in _TARGETS if t not in refused and re.search(pattern, text))
-    backends = [backend for backend, pattern in _BACKENDS if re.search(pattern, text)]
+    reading.targets = tuple(t for t, pattern in TARGETS if t not in refused and re.search(pattern, text))
+    backends = [backend for backend, pattern in BACKENDS if re.search(pattern, text)]
     reading.backend = backends[0] if backends else None
     if len(backends) > 1:
         reading.questions.append("both this machine and Hugging Face Jobs are named: where is it to run?")
-    if quantisations := dict.fromkeys(q.upper() for q in _QUANTISATION.findall(text)):
+    if quantisations := dict.fromkeys(q.upper() for q in QUANTISATION.findall(text)):
         reading.overrides["quantisations"] = tuple(quantisations)
-    if benchmarks := dict.fromkeys(b.lower() for b in _BENCHMARK.findall(text)):
+    if benchmarks := dict.fromkeys(b.lower() for b in BENCHMARK.findall(text)):
         reading.overrides["benchmarks"] = tuple(benchmarks)
