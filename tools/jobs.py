@@ -9,6 +9,7 @@ from .errors import BudgetExceeded, GateClosed
 from .facts import HardwareChoice, Job, JobIntent, JobReport, Quote, Range, Script, Spec
 from .gates import require
 from .later_cost import later_purposes, part_of
+from .later_watch import report_of
 from .monitor import Watch, cost_cap, price_usd_per_hour
 from .run import Run
 from .script import script_is_unchanged
@@ -80,6 +81,10 @@ def cancel_job(run: Run) -> JobReport:
         GateClosed: No job is running.
     """
     require("cancel_job", run)
+    for step in run.later.values():
+        if step.is_live and step.job is not None:
+            backend = backend_of(step.job.backend)
+            return report_of(run, step.job, backend.cancel(run, step.job), backend)
     assert run.job is not None
     backend_of(run.job.backend).cancel(run, run.job)
     return Watch(run).look()

@@ -8,31 +8,25 @@ of these jobs, too, so that a person is asked once.
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .backends import Backend, JobState, backend_of
-from .backends.hf_steps import WrongResults, results_folder
-from .catalog import catalog
+from .backends import Backend, backend_of
+from .backends.hf_steps import results_folder
 from .errors import ApprovalNeeded, ToolError
-from .facts import TERMINAL_STAGES, Failure, Health, Job, JobIntent, JobReport, Purpose, Quote, QuotePart
-from .failures.recognise import JobEnd, recognise
+from .facts import JobIntent, JobReport, Purpose, Quote, QuotePart
 from .failures.table import BY_NAME
 from .jobs import hold_to_cap
-from .later_cost import part_of
+from .later_cost import NAMES, part_of
 from .later_script import write_later_script
+from .later_watch import follow
 from .run import Later, Run
 from .tasks import Task, do_here
 
-POLL_S = 1.0
-TAIL_LINES = 200
 TRIES = 2
 """Jobs that one approval pays for: a second one where the first was lost to the place, such as by pre-emption."""
-PROGRESS = "@progress "
-NAMES: dict[Purpose, str] = {"evaluate": "evaluation", "export": "export"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +126,7 @@ def _finished(run: Run, purpose: Purpose, script_sha256: str) -> Run:
                 hint=f"`ftagent cancel {run.id}` ends it",
             )
         run = _with_job(run, purpose, script_sha256)
-        run = _followed(run, purpose)
+        run = follow(run, purpose)
         report = run.later[purpose].report
         assert report is not None
         if report.health != "done" and not (_may_go_again(report) and _tries(run, purpose) < TRIES):
@@ -179,67 +173,6 @@ def _with_job(run: Run, purpose: Purpose, script_sha256: str) -> Run:
     return run.record(backend.submit(run, intent))
 
 
-def _followed(run: Run, purpose: Purpose) -> Run:
-    """Follow the job to its end, and return the run with its report; an interruption leaves it running."""
-    job, backend = run.later[purpose].job, _backend(run)
-    assert job is not None
-    while (state := backend.status(run, job)).stage not in TERMINAL_STAGES:
-        _tell(run, job, state, backend)
-        time.sleep(POLL_S)
-    return run.record(_report(run, job, state, backend))
-
-
-def _tell(run: Run, job: Job, state: JobState, backend: Backend) -> None:
-    """Let those who wait know the last line of the log, or that there is none yet."""
-    lines = backend.log_tail(run, job, 1)
-    told: dict[str, Any] = {"text": lines[0] if lines else state.reason or f"the job is {state.stage}"}
-    if lines and lines[0].startswith(PROGRESS):
-        told = json.loads(lines[0].removeprefix(PROGRESS))
-    run.journal.tell("progress", step=job.purpose, seconds=state.seconds, job=job.id, **told)
-
-
-def _report(run: Run, job: Job, state: JobState, backend: Backend) -> JobReport:
-    """Bring home what the job left, and return how it ended; results that are not its own make it a failed one."""
-    wrong = ""
-    try:
-        backend.collect(run, job, state)
-    except WrongResults as error:
-        wrong = error.message
-    failure = None if wrong or state.stage == "completed" else _failure(run, job, state, backend)
-    stage = "failed" if wrong else state.stage
-    return JobReport(
-        job_id=job.id,
-        purpose=job.purpose,
-        stage=stage,
-        health="failed" if wrong else _health(state, failure),
-        reason=wrong or _reason(state, failure),
-        seconds=round(state.seconds, 1),
-        cost_usd=_price(job) * state.seconds / 3600,
-        exit_code=state.exit_code,
-        failure=failure,
-    )
-
-
-def _failure(run: Run, job: Job, state: JobState, backend: Backend) -> Failure | None:
-    tail = backend.log_tail(run, job, TAIL_LINES)
-    return recognise(JobEnd(stage=state.stage, exit_code=state.exit_code, reason=state.reason, tail=tail))
-
-
-def _health(state: JobState, failure: Failure | None) -> Health:
-    if failure is not None:
-        return BY_NAME[failure.name].health
-    endings: dict[str, Health] = {"completed": "done", "cancelled": "cancelled", "timed_out": "timed_out"}
-    return endings.get(state.stage, "failed")
-
-
-def _reason(state: JobState, failure: Failure | None) -> str:
-    return (
-        "its results are here, and their hashes hold"
-        if state.stage == "completed"
-        else (failure.words if failure else state.reason)
-    )
-
-
 def _may_go_again(report: JobReport) -> bool:
     """Whether the same job may well succeed: it was lost to the place where it ran."""
     return report.failure is not None and BY_NAME[report.failure.name].ladder[:1] == ("again",)
@@ -255,19 +188,6 @@ def _failed(run: Run, purpose: Purpose, report: JobReport) -> ToolError:
     )
 
 
-def _price(job: Job) -> float:
-    return next((f.usd_per_hour for f in catalog().flavors if f.name == job.flavor), 0.0)
-
-
 def _backend(run: Run) -> Backend:
     assert run.spec is not None
     return backend_of(run.spec.backend)
-
-
-def cancel_later(run: Run) -> JobReport | None:
-    """End the live job of a step after the training, and say how it stood; None where none is live."""
-    for step in run.later.values():
-        if step.is_live and step.job is not None:
-            backend = _backend(run)
-            return _report(run, step.job, backend.cancel(run, step.job), backend)
-    return None

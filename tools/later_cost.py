@@ -17,6 +17,7 @@ from .setups import BYTES, Setup
 from .throughput import achieved_flops, forward_flops, seconds_per_token
 from .work import COMPLETION_TOKENS, Work, work_of
 
+NAMES: dict[Purpose, str] = {"train": "training", "evaluate": "evaluation", "export": "export"}
 LOW, HIGH = 0.5, 2.0
 """How far such a job strays from what is expected: no job was measured on rented machines, so the spread is wide."""
 LONGEST_HOURS = 4.0
