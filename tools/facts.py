@@ -117,6 +117,7 @@ class Overrides(Fact):
     teacher: str | None = None
     """The model that a distillation learns from."""
     quantisations: tuple[str, ...] | None = None
+    importance_matrix: bool | None = None
     benchmarks: tuple[str, ...] | None = None
 
     def given(self) -> dict[str, Any]:
@@ -634,13 +635,23 @@ class Evaluation(Fact):
 
 
 class GgufProof(Fact):
-    """What llama.cpp did with the file."""
+    """What llama.cpp did with the file, beside what the merged model does in transformers."""
 
     loads: bool
     answer: str
     stops_at_eos: bool
     template_matches: bool
     tokens_per_s: float | None = None
+    special_tokens: bool | None = None
+    """Whether the special tokens of all held-out rows came out as themselves; None where an earlier version proved."""
+    same_tokens: float | None = None
+    """Share of the rows that are cut into the very tokens of the tokenizer."""
+    perplexity: float | None = None
+    reference_perplexity: float | None = None
+    """Of the merged model, over the same tokens."""
+    measured_tokens: int | None = None
+    agreement: float | None = None
+    """Share of the tokens of the merged model's greedy answers that the file, too, holds for the likeliest."""
 
 
 class GgufFile(Fact):
@@ -651,6 +662,19 @@ class GgufFile(Fact):
     size_bytes: int
     sha256: str
     proof: GgufProof
+    importance: bool = False
+    """Whether an importance matrix weighed in the quantisation."""
+
+
+class Published(Fact):
+    """What one repository on the Hub holds of this run."""
+
+    kind: Literal["gguf", "model"]
+    repo_id: str
+    url: str
+    private: bool
+    files: dict[str, str]
+    """Names of the large files in it, and their SHA-256."""
 
 
 class Export(Fact):
@@ -661,6 +685,9 @@ class Export(Fact):
     job_id: str | None = None
     """The job that made them; None where this machine did."""
     seconds: float
+    failed: dict[str, str] = {}
+    """Quantisations whose file failed its proof, and why; such a file is neither kept nor published."""
+    published: tuple[Published, ...] = ()
 
 
 # --- schedule_run -----------------------------------------------------------------------------------------------------

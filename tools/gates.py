@@ -156,7 +156,7 @@ def next_tool(run: Run) -> str | None:
         return "repair_run" if REPAIRABLE.holds(run) else None
     if "evaluate" in run.spec.targets and run.evaluation is None:
         return "evaluate_model"
-    if "export" in run.spec.targets and run.export is None:
+    if {"export", "publish"} & {*run.spec.targets} and run.export is None:
         return "export_gguf"
     if "schedule" in run.spec.targets and not run.schedules:
         return "schedule_run"

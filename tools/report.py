@@ -16,7 +16,7 @@ from .evaluation.part import sha256_of
 from .facts import Candidate, Comparison, Parameter, Range
 from .files import write_whole
 from .journal import JOURNAL, Event, Journal, Listener
-from .llama_cpp import serve_lines
+from .ollama import hub_lines, serve_lines
 from .plots import draw_lengths
 from .run import Run, experiment_name, open_run, refold, report_path
 from .statistics import in_words
@@ -82,6 +82,7 @@ def render(runs: list[Run], *, notes: str = "") -> str:
         advice=advice,
         fitting=_fitting,
         serve_lines=lambda run, file: serve_lines(_from_workdir(run, file)),
+        hub_lines=hub_lines,
         unfounded=unfounded,
         in_words=in_words,
         has=lambda run, name: (run.folder / name).exists(),

@@ -33,6 +33,7 @@ from .facts import (
     LlmCall,
     Note,
     PreflightReport,
+    Published,
     Purpose,
     Repair,
     Resumed,
@@ -100,6 +101,7 @@ class Run(BaseModel):
     """Jobs that evaluate and export, where they are no business of this machine."""
     evaluation: Evaluation | None = None
     files: tuple[GgufFile, ...] = ()
+    published: tuple[Published, ...] = ()
     export: Export | None = None
     schedule_approval: ScheduleApproval | None = None
     schedules: tuple[Schedule, ...] = ()
@@ -215,6 +217,9 @@ def fold(run: Run, event: Event) -> Run:
         case GgufFile():
             kept = tuple(f for f in run.files if f.quantisation != fact.quantisation)
             change = {"files": (*kept, fact)}
+        case Published():
+            elsewhere = tuple(p for p in run.published if p.repo_id != fact.repo_id)
+            change = {"published": (*elsewhere, fact)}
         case Export():
             change = {"export": fact}
         case ScheduleApproval():

@@ -228,7 +228,7 @@ _NOT = r"(?:no|not|without|don'?t|do not|skip(?: the)?|ohne|sans|sin)\s+(?:\w+\s
 _TARGETS: tuple[tuple[Target, str], ...] = (
     ("evaluate", r"\b(?:compar\w+|evaluat\w+|eval|benchmark\w*|measure\w*|vergleich\w*|évalu\w+|evalú\w+|humaneval|gsm8k|"
                  r"ifeval|mmlu|how much better)\b"),
-    ("export", r"\b(?:export\w*|gguf|quanti[sz]\w*|ollama|llama\.?cpp|q\d_[k01]\w*)\b"),
+    ("export", r"\b(?:export\w*|gguf|quanti[sz]\w*|ollama|llama\.?cpp|q\d_[k01]\w*|imatrix|importance matrix)\b"),
     ("publish", r"\b(?:publish\w*|push\w*|upload\w*|veröffentlich\w*|publier?)\b"),
     ("schedule", r"\b(?:whenever|each time|cron|schedul\w+|repeatedly|regularly)\b"),
 )  # fmt: skip
@@ -239,6 +239,7 @@ _BACKENDS: tuple[tuple[str, str], ...] = (
 )  # fmt: skip
 
 _QUANTISATION = re.compile(r"\b(q[2-8]_(?:k(?:_[sml])?|[01])|iq\d_\w+|bf16|f16|f32)(?:\s+gguf)?\b", re.IGNORECASE)
+_IMPORTANCE = r"\b(?:imatrix|importance matrix)\b"
 _BENCHMARK = re.compile(r"\b(humaneval|gsm8k|ifeval|mmlu(?:[-_]pro)?|arc|hellaswag|mbpp|truthfulqa)\b", re.IGNORECASE)
 _SIZE = re.compile(r"(?i)(?:^|[-_.])\d+(?:\.\d+)?(?:b|m)(?:[-_.]|$)|\d[bm]$")
 
@@ -429,5 +430,7 @@ def _read_choices(text: str, reading: Reading) -> None:
         reading.questions.append("both this machine and Hugging Face Jobs are named: where is it to run?")
     if quantisations := dict.fromkeys(q.upper() for q in _QUANTISATION.findall(text)):
         reading.overrides["quantisations"] = tuple(quantisations)
+    if re.search(_IMPORTANCE, text):
+        reading.overrides["importance_matrix"] = True
     if benchmarks := dict.fromkeys(b.lower() for b in _BENCHMARK.findall(text)):
         reading.overrides["benchmarks"] = tuple(benchmarks)
