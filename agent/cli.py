@@ -142,10 +142,11 @@ def _work(options: argparse.Namespace, start: Any) -> int:
 
 def _resume(arguments: list[str]) -> int:
     parser = _Parser(prog="ftagent resume", description="Go on with a run where its journal ends.")
-    parser.add_argument("run", nargs="?", help="run id, or the end of one (default: the newest)")
+    parser.add_argument("run", nargs="?", help="run id, or the end of one, or the id of its job (default: the newest)")
+    parser.add_argument("--job", metavar="ID", help="the same by a job's id, also where no folder of its run is")
     _add_run_options(parser)
     options = parser.parse_args(arguments)
-    return _work(options, lambda agent: agent.resume(options.run))
+    return _work(options, lambda agent: agent.resume(options.job or options.run))
 
 
 # --- looking -------------------------------------------------------------------------------------------------------
@@ -209,15 +210,16 @@ def _watch(arguments: list[str]) -> int:
 
 def _with_a_job(options: argparse.Namespace) -> Run:
     """Return the run that was named; without a name the newest one whose job works, else the newest of all."""
+    from ..tools.attach import find_or_attach
     from ..tools.jobs import status_now
-    from ..tools.run import find_run, list_runs
+    from ..tools.run import list_runs
 
-    workdir = _settings(options).workdir
+    settings = _settings(options)
     if options.run is None:
-        for run in list_runs(workdir):
+        for run in list_runs(settings.workdir):
             if run.job is not None and status_now(run) in ("queued", "running"):
                 return run
-    return find_run(workdir, options.run)
+    return find_or_attach(settings, options.run)
 
 
 def _cancel(arguments: list[str]) -> int:

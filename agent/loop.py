@@ -13,12 +13,13 @@ from smolagents.memory import ActionStep
 from smolagents.utils import AgentToolExecutionError
 
 from ..tools import report
+from ..tools.attach import find_or_attach
 from ..tools.data.shaping.mappings import Row
 from ..tools.errors import FtagentError, ToolError, UserError
 from ..tools.facts import Ended, Resumed
 from ..tools.gates import closed_gate, next_tool
 from ..tools.journal import Event, Listener
-from ..tools.run import Run, find_run, new_run, report_path
+from ..tools.run import Run, new_run, report_path
 from ..tools.script import hash_on_disk
 from ..tools.settings import Settings, carried_over, load_settings
 from .approval import Decide
@@ -108,6 +109,8 @@ class FineTuneAgent:
     def resume(self, run_id: str | None = None) -> RunResult:
         """Go on with a run where its journal ends; the newest run by default.
 
+        A job's id will do, also on a machine that has no folder of its run.
+
         Raises:
             UserError: There is no such run, or another process works on it.
         """
@@ -120,7 +123,7 @@ class FineTuneAgent:
         )
 
     def _resume(self, run_id: str | None, listeners: Sequence[Listener]) -> RunResult:
-        run = find_run(self.settings.workdir, run_id)
+        run = find_or_attach(self.settings, run_id)
         if run.spec is None:
             raise UserError(f"run `{run.id}` has no plan to go on with.", hint="start anew with the instruction")
         run.journal.acquire()

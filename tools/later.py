@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .backends import Backend, backend_of
+from .backends import Backend, JobState, backend_of
 from .backends.hf_steps import results_folder
 from .errors import ApprovalNeeded, ToolError
 from .facts import JobIntent, JobReport, Purpose, Quote, QuotePart
@@ -118,7 +118,8 @@ def _finished(run: Run, purpose: Purpose, script_sha256: str) -> Run:
     while True:
         step = run.later.get(purpose, Later())
         is_same = step.intent is not None and step.intent.script_sha256 == script_sha256
-        if is_same and step.report is not None and step.report.health == "done" and _has_results(run, purpose):
+        if is_same and step.report is not None and step.report.health == "done":
+            _bring_home(run, purpose)
             return run
         if step.is_live and not is_same and step.job is not None:
             raise ToolError(
@@ -133,8 +134,12 @@ def _finished(run: Run, purpose: Purpose, script_sha256: str) -> Run:
             raise _failed(run, purpose, report)
 
 
-def _has_results(run: Run, purpose: Purpose) -> bool:
-    return (run.folder / results_folder(purpose)).is_dir()
+def _bring_home(run: Run, purpose: Purpose) -> None:
+    """Fetch the results of a job that is done, where they are not here, as on another machine."""
+    job, report = run.later[purpose].job, run.later[purpose].report
+    assert job is not None and report is not None
+    if not (run.folder / results_folder(purpose)).is_dir():
+        _backend(run).collect(run, job, JobState(stage=report.stage, seconds=report.seconds))
 
 
 def _with_job(run: Run, purpose: Purpose, script_sha256: str) -> Run:

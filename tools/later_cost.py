@@ -60,8 +60,8 @@ def later_purposes(spec: Spec) -> tuple[Purpose, ...]:
     """Return what is done after the training in jobs of their own: nothing, where the training is local."""
     if spec.backend != "hf-jobs":
         return ()
-    wanted: list[Purpose] = ["evaluate"] if "evaluate" in spec.targets else []
-    return (*wanted, "export") if {"export", "publish"} & {*spec.targets} else tuple(wanted)
+    wanted: tuple[Purpose, ...] = ("evaluate", "export")
+    return tuple(purpose for purpose in wanted if purpose in spec.targets)
 
 
 def part_of(run: Run, purpose: Purpose) -> QuotePart:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -21,7 +22,7 @@ from .trained import CHECKPOINT, HELDOUT
 
 TEMPLATE = "step.py"
 KEY_CHARS = 12
-MODEL, GIVEN = "ftagent-model:", "ftagent-input:"
+MODEL, GIVEN, LEFT, WORK_ROOM = "ftagent-model:", "ftagent-input:", "ftagent-left:", "ftagent-work:"
 """See `templates/step.py`: what a path in a request begins with, where the job puts what is meant."""
 
 
@@ -52,7 +53,11 @@ def write_later_script(run: Run, purpose: Purpose, tasks: Mapping[str, Task], pi
         "WORK": work,
         "INPUTS": travelling.inputs,
     }
-    text = render(_source(TEMPLATE), constants, _emitted(programs), pins).replace("evaluate.py", f"{purpose}.py")
+    text = render(_source(TEMPLATE), constants, _emitted(programs), pins).replace(
+        "uv run evaluate.py", f"uv run {purpose}.py"
+    )
+    for name, pin in (pin.split("==") for pin in pins):  # this machine may have another, for another Python
+        text = re.sub(rf'^#     "{re.escape(name)}==[^"]+",$', f'#     "{name}=={pin}",', text, flags=re.MULTILINE)
     write_whole(run.folder / f"{purpose}.py", text.encode())
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -19,6 +19,7 @@ from . import JobState, logging_steps
 from .hf_client import explained, http_error, hub, is_transient, patiently, status_of
 from .hf_logs import LogLine, LogMirror, read_lines, replay
 from .hf_once import jobs_with, oldest_job, post_once
+from .hf_record import push_record
 from .hf_request import labels_of, namespace_of, refuse_local_inputs, request_for, script_of
 from .hf_results import fetch_results, prepare_repository, pushed_step, repository_of
 from .hf_states import state_of
@@ -54,6 +55,7 @@ class HfJobsBackend:
             return job
         if repo_id := repository_of(script_of(run)):
             prepare_repository(api, repo_id)
+            push_record(api, repo_id, run)
         namespace = request["namespace"]
         info = post_once(
             lambda: api.run_job(**request),

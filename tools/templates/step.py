@@ -41,8 +41,9 @@ INPUTS = {"general_rows.jsonl": ""}
 PROGRAMS = {"heldout.py": ""}
 # </functions>
 
-MODEL, GIVEN, LEFT = "ftagent-model:", "ftagent-input:", "ftagent-left:"
-"""What a path in a request begins with: the downloaded model, what this file brings, what is to be pushed."""
+MODEL, GIVEN, LEFT, WORK_ROOM = "ftagent-model:", "ftagent-input:", "ftagent-left:", "ftagent-work:"
+"""What a path in a request begins with: the downloaded model, what this file brings, what is to be pushed, and what
+is not."""
 
 
 def placed(value: Any, places: dict[str, Path]) -> Any:
@@ -81,15 +82,16 @@ def run_program(work: dict[str, Any], programs: Path, places: dict[str, Path]) -
 
 
 def push(hub: HfApi, folder: Path, text: str) -> None:
-    """Push what is there and was not pushed yet."""
+    """Push what is there and was not pushed yet; what is hidden is a program's own."""
+    hidden = [".*", "*/.*"]
     hub.upload_folder(
-        repo_id=REPOSITORY, folder_path=folder, path_in_repo=STEP, commit_message=text, ignore_patterns=[".cache/*"]
+        repo_id=REPOSITORY, folder_path=folder, path_in_repo=STEP, commit_message=text, ignore_patterns=hidden
     )
 
 
 def manifest_of(folder: Path) -> dict[str, Any]:
     """Return what there is, with the hash of each file, and who made it."""
-    files = (file for file in sorted(folder.rglob("*")) if file.is_file() and ".cache" not in file.parts)
+    files = (file for file in sorted(folder.rglob("*")) if file.is_file())
     return {
         "job": os.environ.get("JOB_ID"),
         "step": STEP,
@@ -100,7 +102,7 @@ def manifest_of(folder: Path) -> dict[str, Any]:
                 "bytes": file.stat().st_size,
             }
             for file in files
-            if file.name != "manifest.json"
+            if file.name != "manifest.json" and not any(p.startswith(".") for p in file.relative_to(folder).parts)
         },
     }
 
@@ -115,7 +117,7 @@ def main(home: Path) -> None:
     left.mkdir(parents=True, exist_ok=True)
     write_all(home / "programs", PROGRAMS)
     write_all(home / "inputs", INPUTS)
-    places = {MODEL: model, GIVEN: home / "inputs", LEFT: left}
+    places = {MODEL: model, GIVEN: home / "inputs", LEFT: left, WORK_ROOM: home / "work"}
     for work in WORK:
         run_program(work, home / "programs", places)
         push(hub, left, work["answer"])
