@@ -18,7 +18,7 @@ from typing import Any, get_type_hints
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from ..tools.errors import FtagentError, ToolError
-from ..tools.facts import Answer, Fact, Spec
+from ..tools.facts import Answer, Fact, Purpose, Spec
 from ..tools.files import require_space
 from ..tools.gates import APPROVED, GATES, SCHEDULE_APPROVED, closed_gate, next_tool
 from ..tools.models import weight_files
@@ -30,6 +30,8 @@ OBSERVATION_CHARS = 4000  # about 1,000 tokens: a turn's result never crowds out
 DETOURS = ("read_skill", "show_run")  # always legal, and they settle nothing
 REOPENED = ("validate_dataset", "pick_hardware", "write_script", "preflight")
 """Steps that may be done anew, with other arguments, as long as no job was started."""
+LATER: dict[str, Purpose] = {"evaluate_model": "evaluate", "export_gguf": "export"}
+"""Tools that may start a job of their own after the training, and what it is for."""
 
 _HOMES = {
     "plan_run": "plan",
@@ -234,6 +236,8 @@ class Toolbox:
             return info.function(**checked)
         if name == "submit_job" and closed_gate(name, self.run, but=frozenset({APPROVED})) is None:
             self._approve()
+        if name in LATER and closed_gate(name, self.run) is None:
+            self._approve_later(LATER[name])
         if name == "schedule_run" and closed_gate(name, self.run, but=frozenset({SCHEDULE_APPROVED})) is None:
             self._approve_schedule(**checked)
         if name in GATES:
@@ -257,6 +261,12 @@ class Toolbox:
 
         if closed_gate("submit_job", self.run) is not None:
             self.run = self.run.record(approve(self.run, make_quote(self.run), self.decide))
+
+    def _approve_later(self, purpose: Purpose) -> None:
+        from ..tools.later import later_quote
+
+        if quote := later_quote(self.run, purpose):
+            self.run = self.run.record(approve(self.run, quote, self.decide))
 
     def _approve_schedule(self, when: str | None = None) -> None:
         from ..tools.schedule import is_approved, make_schedule_quote

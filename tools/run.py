@@ -35,6 +35,7 @@ from .facts import (
     Note,
     PreflightReport,
     Published,
+    Purpose,
     Repair,
     Resumed,
     Schedule,
@@ -47,6 +48,31 @@ from .journal import FACTS, JOURNAL, Event, Journal
 from .settings import Settings
 
 REPORTS = "training_reports"
+
+
+class Later(BaseModel):
+    """The jobs of one step after the training."""
+
+    model_config = ConfigDict(frozen=True)
+
+    approval: Approval | None = None
+    """One of its own, where that of the training does not cover it."""
+    intent: JobIntent | None = None
+    attempts: int = 0
+    job: Job | None = None
+    report: JobReport | None = None
+    """How the job ended; nothing is written while it runs."""
+    earlier_usd: float = 0.0
+
+    @property
+    def cost_usd(self) -> float:
+        """What all of its jobs have cost."""
+        return self.earlier_usd + (self.report.cost_usd if self.report else 0.0)
+
+    @property
+    def is_live(self) -> bool:
+        """Whether a job was started, or may have been, whose end nobody has seen."""
+        return self.intent is not None and self.report is None
 
 
 class Run(BaseModel):
@@ -72,6 +98,8 @@ class Run(BaseModel):
     job: Job | None = None
     report: JobReport | None = None
     repairs: tuple[Repair, ...] = ()
+    later: dict[Purpose, Later] = {}
+    """Jobs that evaluate and export, where they are no business of this machine."""
     evaluation: Evaluation | None = None
     files: tuple[GgufFile, ...] = ()
     published: tuple[Published, ...] = ()
@@ -147,7 +175,8 @@ class Run(BaseModel):
     @property
     def cost_usd(self) -> float:
         """GPU and LLM money that this run has spent so far."""
-        return self.llm_cost_usd + self.earlier_usd + (self.report.cost_usd if self.report else 0.0)
+        later = sum(step.cost_usd for step in self.later.values())
+        return self.llm_cost_usd + self.earlier_usd + (self.report.cost_usd if self.report else 0.0) + later
 
     def record(self, fact: Fact) -> Run:
         """Journal one fact and return the run that includes it."""
@@ -167,6 +196,8 @@ def fold(run: Run, event: Event) -> Run:
     hardware the script, as long as no job was started from it.
     """
     fact = FACTS[event.kind].model_validate(event.data)
+    if purpose := _later_purpose(fact):
+        return run.model_copy(update={"later": run.later | {purpose: _stepped(run.later.get(purpose, Later()), fact)}})
     match fact:
         case Settings():
             change: dict[str, Any] = {"settings": fact}
@@ -225,6 +256,35 @@ def fold(run: Run, event: Event) -> Run:
 def _without(run: Run, *names: str) -> dict[str, None]:
     """Forget what stands on a step that is settled anew; what a job was started from stays as it was."""
     return {} if run.intent is not None or run.repairs else dict.fromkeys(names)
+
+
+def _later_purpose(fact: Fact) -> Purpose | None:
+    """Return which step after the training a fact belongs to, if any."""
+    match fact:
+        case Approval():
+            purpose = fact.quote.purpose
+        case JobIntent() | Job() | JobReport():
+            purpose = fact.purpose
+        case _:
+            return None
+    return None if purpose == "train" else purpose
+
+
+def _stepped(step: Later, fact: Fact) -> Later:
+    """Return a step after one more fact of its own."""
+    match fact:
+        case Approval():
+            change: dict[str, Any] = {"approval": fact}
+        case JobIntent():
+            change = {"intent": fact, "attempts": step.attempts + 1, "job": None, "report": None}
+            change["earlier_usd"] = step.cost_usd
+        case Job():
+            change = {"job": fact}
+        case JobReport():
+            change = {"report": fact}
+        case _:
+            raise TypeError(f"no rule folds {type(fact).__name__} into a step")
+    return step.model_copy(update=change)
 
 
 def _taken_up(run: Run, fact: Resumed) -> dict[str, Any]:
