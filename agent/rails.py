@@ -345,8 +345,8 @@ def planner_failure(error: BaseException, settings: Settings) -> BaseException:
         settings: Name the planner.
     """
     cause = error.__cause__
-    if cause is None or isinstance(cause, FtagentError):
-        return cause or error
+    if cause is None or isinstance(cause, FtagentError) or settings.llm == "builtin":
+        return cause or error  # an error of the built-in planner's is a bug, and shows itself
     return UserError(
         f"the planner `{settings.llm}` failed: {type(cause).__name__}: {' '.join(str(cause).split())}",
         hint="check the model id, the key and --llm-base-url; without --llm the built-in planner does the job",
