@@ -170,6 +170,7 @@ ITEMS = (
 )
 
 Form = Callable[[str], Turns]
+WHOLE = "Write this Python function. Answer with the whole function in one code block and nothing else."
 
 
 def _turn(text: str) -> Turns:
@@ -177,11 +178,11 @@ def _turn(text: str) -> Turns:
 
 
 FORMS: dict[str, Form] = {
-    "whole function, fenced": lambda prompt: _turn(f"{ASK}\n\n```python\n{prompt.strip()}\n```"),
-    "whole function, bare": lambda prompt: _turn(f"{ASK}\n\n{prompt.strip()}"),
+    "complete": lambda prompt: _turn(f"{ASK}\n\n```python\n{prompt.strip()}\n```"),
+    "whole function, fenced": lambda prompt: _turn(f"{WHOLE}\n\n```python\n{prompt.strip()}\n```"),
+    "whole function, bare": lambda prompt: _turn(f"{WHOLE}\n\n{prompt.strip()}"),
     "fence alone": lambda prompt: _turn(f"```python\n{prompt.strip()}\n```"),
     "code alone": lambda prompt: _turn(prompt.strip()),
-    "complete": lambda prompt: _turn(f"Complete the following Python function.\n\n```python\n{prompt.strip()}\n```"),
     "implement": lambda prompt: _turn(f"Implement this function in Python:\n\n{prompt.strip()}"),
     "solve": lambda prompt: _turn(
         "Write a solution to the following problem and make sure that it passes the tests.\n"
