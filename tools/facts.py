@@ -16,6 +16,7 @@ Target = Literal["evaluate", "export", "publish", "schedule"]
 Adapter = Literal["full", "lora", "qlora"]
 Precision = Literal["fp32", "fp16", "bf16"]
 Sharding = Literal["ddp", "fsdp2", "zero3"]
+Purpose = Literal["train", "evaluate", "export"]
 Stage = Literal["queued", "running", "completed", "failed", "cancelled", "timed_out"]
 Health = Literal[
     "healthy", "warned", "diverged", "stalled", "out_of_memory", "timed_out", "failed", "cancelled", "done"
@@ -404,10 +405,24 @@ class PreflightReport(Fact):
 # --- money ------------------------------------------------------------------------------------------------------------
 
 
+class QuotePart(Fact):
+    """What a job is expected to take that comes after the training: an evaluation, or an export."""
+
+    purpose: Purpose
+    flavor: str
+    hours: Range
+    cost_usd: Range
+    reserve_usd: float
+    """Price × timeout."""
+    timeout_s: int
+    reason: str = ""
+
+
 class Quote(Fact):
     """What a job is expected to take, and the worst case that is reserved."""
 
     backend: str
+    purpose: Purpose = "train"
     flavor: str
     script_sha256: str
     hours: Range
@@ -415,6 +430,8 @@ class Quote(Fact):
     reserve_usd: float
     """Price × timeout."""
     timeout_s: int
+    parts: tuple[QuotePart, ...] = ()
+    """Jobs that come after it under the same approval; their hours, costs and reserves are counted in those above."""
 
 
 class Approval(Fact):
@@ -432,9 +449,12 @@ class JobIntent(Fact):
     """Written before anything is submitted, so that a crash never leads to a second job."""
 
     backend: str
+    purpose: Purpose = "train"
     label: str
     attempt: int
+    """Counted for each purpose."""
     script_sha256: str
+    flavor: str = ""
     timeout_s: int
 
 
@@ -443,6 +463,7 @@ class Job(Fact):
 
     id: str
     backend: str
+    purpose: Purpose = "train"
     flavor: str
     label: str
     attempt: int
@@ -488,6 +509,7 @@ class JobReport(Fact):
     """How a job stands, or how it ended."""
 
     job_id: str
+    purpose: Purpose = "train"
     stage: Stage
     health: Health
     reason: str
@@ -595,6 +617,8 @@ class Evaluation(Fact):
     items: str
     """Per-item results of the leading comparison, relative to the run folder."""
     checkpoint: str
+    job_id: str | None = None
+    """The job that measured; None where this machine did."""
     seconds: float
     harness: str
     general: tuple[Comparison, ...] = ()
@@ -658,6 +682,8 @@ class Export(Fact):
 
     files: tuple[GgufFile, ...]
     merged: str
+    job_id: str | None = None
+    """The job that made them; None where this machine did."""
     seconds: float
     failed: dict[str, str] = {}
     """Quantisations whose file failed its proof, and why; such a file is neither kept nor published."""
@@ -734,6 +760,21 @@ class LlmCall(Fact):
     completion_tokens: int
     cost_usd: float | None
     """None when the provider's price is not known."""
+    cached_tokens: int = 0
+    """Of the prompt, those that the provider had in its cache."""
+    call: str | None = None
+    """The tool that was called; None where the reply was no call."""
+    valid: bool | None = None
+    """Whether the tool was legal and its arguments of its types; None in journals from before this was noted."""
+    mended: bool = False
+    """Whether the call was read from a reply that was not quite one."""
+
+
+class Answer(Fact):
+    """What the person answered when the planner asked."""
+
+    question: str
+    answer: str
 
 
 class Note(Fact):

@@ -2,27 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from .backends import backend_of
 from .errors import BudgetExceeded, GateClosed
-from .facts import HardwareChoice, Job, JobIntent, JobReport, Quote, Script, Spec
+from .facts import HardwareChoice, Job, JobIntent, JobReport, Quote, Range, Script, Spec
 from .gates import require
+from .later_cost import later_purposes, part_of
+from .later_watch import report_of
 from .monitor import Watch, cost_cap, price_usd_per_hour
 from .run import Run
 from .script import script_is_unchanged
 
 
 def make_quote(run: Run) -> Quote:
-    """Return what the job is expected to take, and the worst case that is reserved for it: price × timeout."""
+    """Return what the job is expected to take, and the worst case that is reserved for it: price × timeout.
+
+    Jobs that come after it, to evaluate and to export, are counted in, so that a person approves once.
+    """
     spec, hardware, script = _settled(run)
+    parts = tuple(part_of(run, purpose) for purpose in later_purposes(spec))
+    reserve = price_usd_per_hour(run) * hardware.timeout_s / 3600
     return Quote(
         backend=spec.backend,
         flavor=hardware.flavor,
         script_sha256=script.sha256,
-        hours=hardware.hours,
-        cost_usd=hardware.cost_usd,
-        reserve_usd=price_usd_per_hour(run) * hardware.timeout_s / 3600,
+        hours=_sum([hardware.hours, *(part.hours for part in parts)]),
+        cost_usd=_sum([hardware.cost_usd, *(part.cost_usd for part in parts)]),
+        reserve_usd=reserve + sum(part.reserve_usd for part in parts),
         timeout_s=hardware.timeout_s,
+        parts=parts,
     )
+
+
+def _sum(ranges: Sequence[Range]) -> Range:
+    low, expected, high = (sum(getattr(one, name) for one in ranges) for name in ("low", "expected", "high"))
+    return Range(low=low, expected=expected, high=high)
 
 
 def submit_job(run: Run) -> Job:
@@ -66,9 +81,25 @@ def cancel_job(run: Run) -> JobReport:
         GateClosed: No job is running.
     """
     require("cancel_job", run)
+    for step in run.later.values():
+        if step.is_live and step.job is not None:
+            backend = backend_of(step.job.backend)
+            return report_of(run, step.job, backend.cancel(run, step.job), backend)
     assert run.job is not None
     backend_of(run.job.backend).cancel(run, run.job)
     return Watch(run).look()
+
+
+def end_work(run: Run) -> Run:
+    """End the job that this run started, if there is one, whether or not its start was written down.
+
+    Returns the run with what was found and how it ended.
+    """
+    if (pending := _pending(run)) and (job := backend_of(pending.backend).find(run, pending)):
+        run = run.record(job)
+    if run.job is not None and run.job_is_live:
+        run = run.record(cancel_job(run))
+    return run
 
 
 def status_now(run: Run) -> str:
@@ -124,6 +155,7 @@ def _intent(run: Run, hardware: HardwareChoice, script: Script) -> JobIntent:
         label=run.id,
         attempt=run.attempts + 1,
         script_sha256=script.sha256,
+        flavor=hardware.flavor if run.spec and run.spec.backend != "local" else "",
         timeout_s=hardware.timeout_s,
     )
     pending = _pending(run)

@@ -7,6 +7,7 @@ from typing import get_args
 
 from pydantic import ValidationError
 
+from .answered import with_answers
 from .errors import InputError, ToolError
 from .facts import Method, Overrides, Spec, Target
 from .run import Run
@@ -47,7 +48,7 @@ def plan_run(
     Raises:
         InputError: No model or dataset is named, or it cannot be found; the message lists what was tried.
     """
-    reading = read_words(request)
+    reading = with_answers(read_words(request), run.answers)
     for name, value in (("model", model), ("dataset", dataset), ("subset", subset), ("split", split)):
         if value is not None:
             _keep_stated(name, getattr(reading, name), value)

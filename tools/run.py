@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from .errors import UserError
 from .facts import (
     TERMINAL_STAGES,
+    Answer,
     Approval,
     DatasetReport,
     Ended,
@@ -34,6 +35,7 @@ from .facts import (
     Note,
     PreflightReport,
     Published,
+    Purpose,
     Repair,
     Resumed,
     Schedule,
@@ -46,6 +48,31 @@ from .journal import FACTS, JOURNAL, Event, Journal
 from .settings import Settings
 
 REPORTS = "training_reports"
+
+
+class Later(BaseModel):
+    """The jobs of one step after the training."""
+
+    model_config = ConfigDict(frozen=True)
+
+    approval: Approval | None = None
+    """One of its own, where that of the training does not cover it."""
+    intent: JobIntent | None = None
+    attempts: int = 0
+    job: Job | None = None
+    report: JobReport | None = None
+    """How the job ended; nothing is written while it runs."""
+    earlier_usd: float = 0.0
+
+    @property
+    def cost_usd(self) -> float:
+        """What all of its jobs have cost."""
+        return self.earlier_usd + (self.report.cost_usd if self.report else 0.0)
+
+    @property
+    def is_live(self) -> bool:
+        """Whether a job was started, or may have been, whose end nobody has seen."""
+        return self.intent is not None and self.report is None
 
 
 class Run(BaseModel):
@@ -71,6 +98,8 @@ class Run(BaseModel):
     job: Job | None = None
     report: JobReport | None = None
     repairs: tuple[Repair, ...] = ()
+    later: dict[Purpose, Later] = {}
+    """Jobs that evaluate and export, where they are no business of this machine."""
     evaluation: Evaluation | None = None
     files: tuple[GgufFile, ...] = ()
     published: tuple[Published, ...] = ()
@@ -78,6 +107,7 @@ class Run(BaseModel):
     schedule_approval: ScheduleApproval | None = None
     schedules: tuple[Schedule, ...] = ()
     llm_calls: tuple[LlmCall, ...] = ()
+    answers: tuple[Answer, ...] = ()
     notes: tuple[Note, ...] = ()
     ended: Ended | None = None
 
@@ -145,28 +175,38 @@ class Run(BaseModel):
     @property
     def cost_usd(self) -> float:
         """GPU and LLM money that this run has spent so far."""
-        return self.llm_cost_usd + self.earlier_usd + (self.report.cost_usd if self.report else 0.0)
+        later = sum(step.cost_usd for step in self.later.values())
+        return self.llm_cost_usd + self.earlier_usd + (self.report.cost_usd if self.report else 0.0) + later
 
     def record(self, fact: Fact) -> Run:
         """Journal one fact and return the run that includes it."""
         return fold(self, self.journal.append(fact))
 
 
+ON_HARDWARE = ("script", "preflight", "approval", "schedule_approval")
+ON_DATA = ("hardware", *ON_HARDWARE)
+ON_PLAN = ("dataset", *ON_DATA)
+"""What stands on the hardware, on the data, on the plan: settled anew, they take it with them."""
+
+
 def fold(run: Run, event: Event) -> Run:
     """Return `run` after one more event.
 
-    A new script makes an old preflight and approval worthless, since both belong to the script's hash.
+    A new script makes an old preflight and approval worthless, since both belong to the script's hash; and new data or
+    hardware the script, as long as no job was started from it.
     """
     fact = FACTS[event.kind].model_validate(event.data)
+    if purpose := _later_purpose(fact):
+        return run.model_copy(update={"later": run.later | {purpose: _stepped(run.later.get(purpose, Later()), fact)}})
     match fact:
         case Settings():
             change: dict[str, Any] = {"settings": fact}
         case Spec():
-            change = {"spec": fact}
+            change = {"spec": fact, **_without(run, *ON_PLAN)}
         case DatasetReport():
-            change = {"dataset": fact}
+            change = {"dataset": fact, **_without(run, *ON_DATA)}
         case HardwareChoice():
-            change = {"hardware": fact}
+            change = {"hardware": fact, **_without(run, *ON_HARDWARE)}
         case Script():
             change = {"script": fact, "preflight": None, "approval": None, "schedule_approval": None}
         case PreflightReport():
@@ -200,6 +240,8 @@ def fold(run: Run, event: Event) -> Run:
                 change["schedule_approval"] = None
         case LlmCall():
             change = {"llm_calls": (*run.llm_calls, fact)}
+        case Answer():
+            change = {"answers": (*run.answers, fact)}
         case Resumed():
             change = _taken_up(run, fact)
         case Note():
@@ -209,6 +251,40 @@ def fold(run: Run, event: Event) -> Run:
         case _:
             raise TypeError(f"no rule folds {type(fact).__name__}")
     return run.model_copy(update=change)
+
+
+def _without(run: Run, *names: str) -> dict[str, None]:
+    """Forget what stands on a step that is settled anew; what a job was started from stays as it was."""
+    return {} if run.intent is not None or run.repairs else dict.fromkeys(names)
+
+
+def _later_purpose(fact: Fact) -> Purpose | None:
+    """Return which step after the training a fact belongs to, if any."""
+    match fact:
+        case Approval():
+            purpose = fact.quote.purpose
+        case JobIntent() | Job() | JobReport():
+            purpose = fact.purpose
+        case _:
+            return None
+    return None if purpose == "train" else purpose
+
+
+def _stepped(step: Later, fact: Fact) -> Later:
+    """Return a step after one more fact of its own."""
+    match fact:
+        case Approval():
+            change: dict[str, Any] = {"approval": fact}
+        case JobIntent():
+            change = {"intent": fact, "attempts": step.attempts + 1, "job": None, "report": None}
+            change["earlier_usd"] = step.cost_usd
+        case Job():
+            change = {"job": fact}
+        case JobReport():
+            change = {"report": fact}
+        case _:
+            raise TypeError(f"no rule folds {type(fact).__name__} into a step")
+    return step.model_copy(update=change)
 
 
 def _taken_up(run: Run, fact: Resumed) -> dict[str, Any]:
@@ -244,7 +320,7 @@ def _without_job(run: Run) -> dict[str, Any]:
 def new_run(settings: Settings) -> Run:
     """Begin a run in memory; `Journal.settle` gives it a folder."""
     now = datetime.now(UTC)
-    run_id = f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+    run_id = f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(4)}"
     journal = Journal(run_id)
     journal.append(settings)
     return refold(journal)
@@ -280,6 +356,12 @@ def list_runs(workdir: Path) -> list[Run]:
     """Return every run below `workdir`, newest first."""
     folders = [journal.parent for journal in (workdir / REPORTS).glob(f"*/*/{JOURNAL}")]
     return [open_run(folder) for folder in sorted(folders, key=lambda f: f.name, reverse=True)]
+
+
+def has_other_runs(run: Run) -> bool:
+    """Whether there is another run below the same working folder."""
+    journals = (run.settings.workdir / REPORTS).glob(f"*/*/{JOURNAL}")
+    return any(journal.parent.name != run.id for journal in journals)
 
 
 def find_run(workdir: Path, run_id: str | None = None) -> Run:

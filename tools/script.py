@@ -16,6 +16,7 @@ from .parameters import choose_parameters
 from .rendering import pins_of, render, template_of
 from .rewards.settled import emitted_for
 from .run import Run, experiment_name
+from .trained import loaded_as
 
 SCRIPT = "train.py"
 BITSANDBYTES = "bitsandbytes==0.50.2"
@@ -118,8 +119,7 @@ def promised_constants(run: Run) -> dict[str, Any]:
 
 def _named(spec: Spec, model: ModelRef, name: str, revision: str) -> dict[str, Any]:
     """Return the constants that name a model: its folder here, or its id and revision on the Hub."""
-    is_local = model.path is not None and not (spec.backend == "hf-jobs" and model.source in ("cache", "hub"))
-    return {name: model.path if is_local else model.id, revision: None if is_local else model.revision}
+    return dict(zip((name, revision), loaded_as(spec, model), strict=True))
 
 
 def _card(spec: Spec, model: ModelRef, data: DatasetRef) -> dict[str, Any]:

@@ -35,6 +35,8 @@ class Settings(Fact):
     """`builtin`, or any litellm model id."""
     llm_base_url: str | None = None
     """Base URL of an OpenAI-compatible server."""
+    llm_window: int | None = None
+    """Tokens of prompt and answer that the LLM takes together; None: as litellm's table says, else 8,192."""
     backend: Literal["local", "hf-jobs"] | None = None
     """None: hf-jobs where a Hub token is found, else local."""
     namespace: str | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 
 import yaml
@@ -49,6 +50,7 @@ def read_skill(name: str) -> str:
     return skills[name].text
 
 
+@cache
 def _read(folder: str, text: str) -> Skill:
     _, front, body = text.split("---\n", 2)
     head = yaml.safe_load(front)

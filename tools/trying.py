@@ -1,4 +1,4 @@
-"""One prompt to the base and to the tuned model: in llama.cpp, or in transformers where that is missing."""
+"""One prompt to base and tuned model, side by side: in llama.cpp, or in transformers where that is missing."""
 
 from __future__ import annotations
 

@@ -18,10 +18,12 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any, Self
 
+from . import stopping
 from .errors import ToolError
 from .settings import Settings
 
@@ -106,6 +108,7 @@ class Worker:
             )
             stack.enter_context(self._process)  # waits for it and closes its pipes
             stack.callback(_kill_group, self._process)
+            stack.enter_context(stopping.calling(partial(_kill_group, self._process)))
             timer = threading.Timer(self._timeout_s, _kill_group, [self._process])
             timer.start()
             stack.callback(timer.cancel)
@@ -128,10 +131,12 @@ class Worker:
 
         Raises:
             ToolError: The script failed or ran out of time; the message has the last lines of its log.
+            Stopped: The work is to stop, and the worker was ended.
         """
         tail = self._follow(on_progress)
         exit_code = self._process.wait()
         self._writer.join()
+        stopping.check()
         if self._file.exists() and exit_code == 0:
             return json.loads(self._file.read_text(encoding="utf-8"))
         why = _why(self._template, exit_code, self._timeout_s, tail)

@@ -2,34 +2,28 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
-from collections.abc import Callable
 
 from rich.columns import Columns
 from rich.console import Console
 from rich.panel import Panel
 from rich.text import Text
 
-from ..tools.errors import UserError
-from ..tools.run import find_run
-from ..tools.settings import Settings, carried_over
-from ..tools.trying import Tried, try_run
-from .console import RunConsole
+from ...tools.errors import UserError
+from ...tools.run import find_run
+from ...tools.settings import carried_over
+from ...tools.trying import Tried, try_run
+from ..console import RunConsole
+from .options import DONE, Parser, add_common_options, settings_of
 
 READABLE = 50
 """Columns that an answer needs; two of them, and their frames, stand side by side."""
 
 
-def run_try(
-    arguments: list[str],
-    parser_type: type[argparse.ArgumentParser],
-    add_common_options: Callable[[argparse.ArgumentParser], None],
-    make_settings: Callable[[argparse.Namespace], Settings],
-) -> int:
+def try_(arguments: list[str]) -> int:
     """Ask both models, print both answers, and return the exit code."""
-    parser = parser_type(prog="ftagent try", description="Ask the base and the tuned model the same.")
+    parser = Parser(prog="ftagent try", description="Ask the base and the tuned model the same.")
     parser.add_argument("run", nargs="?", help="run id, or the end of one (default: the newest)")
     parser.add_argument("prompt", help="what to ask")
     parser.add_argument("--tokens", type=int, default=256, metavar="N", help="the longest answer (default: 256)")
@@ -37,7 +31,7 @@ def run_try(
     options = parser.parse_args(arguments)
     if options.tokens < 1:
         raise UserError(f"an answer of {options.tokens} tokens is none.", hint="--tokens 1 or more")
-    settings = make_settings(options)
+    settings = settings_of(options)
     run = find_run(settings.workdir, options.run)
     run = run.model_copy(update={"settings": carried_over(run.settings, settings)})
     with RunConsole() as console:
@@ -47,7 +41,7 @@ def run_try(
         print(json.dumps(vars(tried), ensure_ascii=False))
     else:
         _show(tried)
-    return 0
+    return DONE
 
 
 def _show(tried: Tried) -> None:
