@@ -7,8 +7,9 @@ proof was recorded for. A file that is there already is not sent again, so a sec
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 from .backends.hf_client import hub, patiently
@@ -96,8 +97,13 @@ class Publisher:
         """The repositories that were opened, and whether each is private."""
         self._open(self.model_id, lambda: model_card(run, self.model_id, self.gguf_id))
 
-    def add(self, run: Run, file: GgufFile) -> Run:
+    def add(self, run: Run, file: GgufFile, beside: Mapping[str, str] = MappingProxyType({})) -> Run:
         """Upload one proven file, and say in the card what is there now; return the run that knows of it.
+
+        Args:
+            run: The run, which has recorded the proof.
+            file: The file.
+            beside: Small files that belong to it, by name.
 
         Raises:
             UserError: The Hub refuses.
@@ -108,6 +114,8 @@ class Publisher:
         run.journal.tell("progress", step="upload", text=f"{Path(file.path).name} to {self.gguf_id}")
         self._open(self.gguf_id, lambda: self._gguf_card(run))
         self._put(self.gguf_id, run.folder / file.path, Path(file.path).name, file.sha256)
+        for name, text in beside.items():
+            self._write_text(self.gguf_id, text, name)
         return self._tell_of_files(run)
 
     def finish(self, run: Run, checkpoint: Checkpoint, good: tuple[GgufFile, ...]) -> Run:

@@ -5,6 +5,7 @@ One export of the taught model stands behind most of these: it is cut after its 
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import signal
@@ -118,6 +119,8 @@ def test_the_hub_has_each_file_once_with_a_card_of_true_sizes(exported: Exported
         assert exported.hub.read("model", repo, local.name) == local.read_bytes()
         assert f"| `{local.name}` | {file.quantisation} | {file.size_bytes / 1e6:.1f} MB | " in card
         assert f"llama-server -hf {repo}:{file.quantisation}" in card
+    params = json.loads(exported.hub.read("model", repo, "params"))
+    assert params == {"stop": ["<|im_end|>"]} and b"{{ .Content }}" in exported.hub.read("model", repo, "template")
     assert "license: unknown" in card and "Unknown: the base model" in card
     gguf, model = sorted(exported.export.published, key=lambda published: published.kind)
     assert (gguf.repo_id, gguf.private, gguf.url) == (repo, True, f"{exported.hub.endpoint}/{repo}")

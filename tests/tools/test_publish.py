@@ -202,11 +202,10 @@ def test_a_model_card_has_the_evaluation_as_model_index(tmp_path: Path) -> None:
     assert card.data.license == "apache-2.0" and card.data.base_model == "acme/Tiny"
     assert card.data.datasets == ["acme/rows"] and "ftagent" in (card.data.tags or [])
     (result,) = card.data.eval_results or []
-    assert (result.metric_type, result.metric_value, result.dataset_name) == (
-        "loss",
-        2.4,
-        "held-out rows of acme/rows (24 items)",
-    )
+    assert (result.metric_type, result.metric_value) == ("loss", 2.4)
+    assert (result.dataset_type, result.dataset_name) == ("acme/rows", "held-out rows of acme/rows (24 items)")
+    quantised = ModelCard(gguf_card(run, GGUF_REPO, REPO))
+    assert quantised.data.base_model == REPO and quantised.data.license == "apache-2.0"
     assert "glory" not in card.content, "a score without its file is not shown"
     assert "- three rows were leaked." in card.text
     assert f"vllm serve acme/Tiny --enable-lora --lora-modules tiny-rows-sft={REPO}" in card.text
