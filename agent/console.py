@@ -25,6 +25,7 @@ from ..tools.facts import (
     JobReport,
     Note,
     PreflightReport,
+    Published,
     Quote,
     Repair,
     Schedule,
@@ -182,10 +183,19 @@ def fact_line(event: Event) -> Text | None:
             )
         case GgufFile() as file:
             return _line(
-                True, "gguf", file.quantisation, f"{file.size_bytes / 1e6:.0f} MB", "answers, stops, keeps its template"
+                True,
+                "gguf",
+                file.quantisation,
+                f"{file.size_bytes / 1e6:.0f} MB",
+                "answers, stops, keeps its template",
+                _strays(file),
             )
+        case Published() as published:
+            seen = "private" if published.private else "public"
+            return _line(True, "published", published.repo_id, seen, published.url)
         case Export() as export:
-            return _line(True, "export", f"{len(export.files)} file(s) in {export.seconds:.0f} s")
+            failed = [f"{name} failed its proof" for name in export.failed]
+            return _line(not failed, "export", f"{len(export.files)} file(s) in {export.seconds:.0f} s", *failed)
         case Schedule() as schedule:
             when = schedule.trigger.cron or f"commits to {schedule.trigger.watched}"
             return _line(True, "schedule", schedule.state, when, f"ftagent schedules delete {schedule.id} ends it")
@@ -195,6 +205,14 @@ def fact_line(event: Event) -> Text | None:
             return Text(f"  {note.text}", style="dim")
         case _:
             return None
+
+
+def _strays(file: GgufFile) -> str:
+    """Say how far a file's perplexity is from the merged model's, where that was measured."""
+    proof = file.proof
+    if proof.perplexity is None or proof.reference_perplexity is None:
+        return ""
+    return f"perplexity {100 * (proof.perplexity / proof.reference_perplexity - 1):+.1f} %"
 
 
 def _line(good: bool, title: str, *parts: str) -> Text:

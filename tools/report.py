@@ -170,7 +170,10 @@ def advice(run: Run) -> list[str]:
         lines.append("Train longer or on more rows: this many items show no gain.")
     if run.export is not None and run.export.files:
         lines.append("Talk to the model with one of the lines under *Artefacts*.")
-    lines.append(f"Share it: the adapter lies in {_link(run, 'checkpoint')}.")
+    if private := [published for published in run.published if published.private]:
+        lines.append(f"Read the card, and make it public if you want: {private[-1].url}")
+    if not run.published:
+        lines.append(f"Share it: the adapter lies in {_link(run, 'checkpoint')}.")
     return lines
 
 
