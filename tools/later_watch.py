@@ -36,7 +36,7 @@ def _tell(run: Run, job: Job, state: JobState, backend: Backend) -> None:
     told: dict[str, Any] = {"text": lines[0] if lines else state.reason or f"the job is {state.stage}"}
     if lines and lines[0].startswith(PROGRESS):
         told = json.loads(lines[0].removeprefix(PROGRESS))
-    run.journal.tell("progress", step=job.purpose, seconds=state.seconds, job=job.id, **told)
+    run.journal.tell("progress", **{"step": job.purpose, "seconds": state.seconds, "job": job.id, **told})
 
 
 def report_of(run: Run, job: Job, state: JobState, backend: Backend) -> JobReport:
