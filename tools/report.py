@@ -92,6 +92,7 @@ def render(runs: list[Run], *, notes: str = "") -> str:
         latest=latest,
         verdict=verdict(latest),
         link=_link,
+        hub=_hub(),
         advice=advice,
         fitting=_fitting,
         serve_lines=lambda run, file: serve_lines(_from_workdir(run, file)),
@@ -188,6 +189,13 @@ def _link(run: Run, name: str) -> str:
     target = run.folder / name
     label = f"`{name}`"
     return f"[{label}]({run.folder.parent.name}/{run.id}/{name})" if target.exists() else label
+
+
+def _hub() -> str:
+    """Return where the Hub is, as links have it."""
+    from huggingface_hub import constants
+
+    return constants.ENDPOINT
 
 
 def _from_workdir(run: Run, name: str) -> Path:
