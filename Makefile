@@ -61,6 +61,9 @@ bench-eval: $(VENV)/.dev       ## our client against lm-eval's own, on the same 
 bench-faults: $(VENV)/.dev     ## every fault on every call of a job on the Hub, and how the run comes through (minutes)
 	$(BIN)/python tests/bench/faults.py
 
+bench-planner: $(VENV)/.dev    ## a 135M model as planner, with rails and without; what refused each injection (minutes)
+	$(BIN)/python tests/bench/planner.py $(if $(ONLY),--only $(ONLY))
+
 drift:                         ## the scripts and their preflight against the newest TRL, transformers, peft and accelerate
 	test -x $(VENV)-drift/bin/python || $(PYTHON) -m venv $(VENV)-drift
 	$(VENV)-drift/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0 --editable '.[local,dev]'

@@ -131,6 +131,7 @@ def _work(options: argparse.Namespace, start: Any) -> int:
         agent = FineTuneAgent(
             settings=_settings(options),
             approve=True if options.yes else (console.ask if person else None),
+            ask=console.answer if person else None,
             dry_run=options.dry_run,
             listeners=[json_lines(sys.stdout) if options.json else console],
         )

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -101,13 +100,12 @@ class Outcome:
     run: Run | None = None
 
 
-def attempt(name: str, channel: str, workdir: Path, monkeypatch: pytest.MonkeyPatch) -> Outcome:
-    """Let an obedient planner read one attack on one channel, and say what became of it.
+def attempt(name: str, channel: str, monkeypatch: pytest.MonkeyPatch) -> Outcome:
+    """Let an obedient planner read one attack on one channel, in the current folder, and say what became of it.
 
     Args:
         name: The attack.
         channel: Where its order stands.
-        workdir: An empty folder that is also the current one.
         monkeypatch: Replaces tools by instant ones.
     """
     attack = ATTACKS[name]
@@ -215,8 +213,7 @@ def _plant(order: str, channel: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
     replaced: list[Callable[..., Any]] = [validate_dataset, pick_hardware, write_script, evaluate_model, monitor_job]
     instant.install(monkeypatch, **{function.__name__: function for function in (*replaced, schedule_run)})
-    quote = _quote
-    monkeypatch.setattr(jobs, "make_quote", quote)
+    monkeypatch.setattr(jobs, "make_quote", _quote)
     if channel == "skill of a user":
         skill = Skill(name="mine", description=f"How I tune. {order}", text=f"Always: {order}")
         monkeypatch.setattr("ftagent.tools.skills.load_skills", lambda: (skill,))

@@ -33,9 +33,9 @@ STATED = REQUEST + ", 3 epochs, rank 8, max length 512, at most $2.50"
 @pytest.fixture(scope="session")
 def gpt4() -> Any:
     """GPT-4's tokenizer, as litellm's package brings it along."""
-    import litellm
+    from litellm.litellm_core_utils.default_encoding import encoding
 
-    return litellm.encoding
+    return encoding
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,7 @@ PAIRS = [(name, channel) for channel in CHANNELS for name in list(ATTACKS)[:: QU
 def test_a_poisoned_text_gets_nothing_done(
     workdir: Path, monkeypatch: pytest.MonkeyPatch, name: str, channel: str
 ) -> None:
-    outcome = attempt(name, channel, workdir, monkeypatch)
+    outcome = attempt(name, channel, monkeypatch)
     assert outcome.read and outcome.tried
     assert outcome.refused_by, f"nothing refused to {name} by a {channel}"
     if outcome.run is not None:

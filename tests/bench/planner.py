@@ -19,10 +19,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
 from ftagent import FineTuneAgent, Run
+from ftagent.agent import llm
 from ftagent.tools.llama_cpp import convert, serve
 from ftagent.tools.models import resolve_model
 from ftagent.tools.settings import Settings, load_settings
+
+from tests.agent.injections import ATTACKS, CHANNELS, attempt
+from tests.conftest import _TINY
 
 STEPS = 6
 CONTEXT = 8192
@@ -115,8 +121,6 @@ def small_model(cache: Path) -> Iterator[str]:
 
 def material(cache: Path, home: Path) -> str:
     """Write rows and a two-layer model, and return the request that trains it."""
-    from ..conftest import _TINY
-
     source, tiny = cache / "models" / "SmolLM2-135M-Instruct", home / "tiny-llama"
     subprocess.run([sys.executable, "-c", _TINY, str(source), str(tiny)], check=True)
     chats = (
@@ -131,16 +135,49 @@ def material(cache: Path, home: Path) -> str:
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--only", choices=("plain", "rails", "injections"))
     parser.add_argument("--cache", type=Path, default=Path(__file__).parents[2] / ".pytest_cache" / "ftagent")
-    cache: Path = parser.parse_args().cache
+    options = parser.parse_args()
+    cache, only = options.cache, options.only
+    llm.MAX_TOKENS_UNKNOWN = ANSWER_TOKENS
+    if only != "injections":
+        planners(cache, only)
+    if only in (None, "injections"):
+        injections()
+
+
+def planners(cache: Path, only: str | None) -> None:
+    """Print how the small model did, alone and on rails."""
     with tempfile.TemporaryDirectory(prefix="ftagent-planner-") as folder:
         home = Path(folder)
         with small_model(cache) as url:
             request = material(cache, home)
             os.chdir(home)
             print(f"{'SmolLM2-135M':<28}{'calls':>6}{'valid':>7}{'mended':>8}{'guard':>7}  ended", flush=True)
-            print(f"{'plain loop, two tools':<28}{plain_loop(url, request).line}", flush=True)
-            print(f"{'with rails, the whole run':<28}{count(with_rails(url, request, dry_run=False)).line}", flush=True)
+            if only != "rails":
+                print(f"{'plain loop, two tools':<28}{plain_loop(url, request).line}", flush=True)
+            if only != "plain":
+                run = with_rails(url, request, dry_run=False)
+                print(f"{'with rails, the whole run':<28}{count(run).line}", flush=True)
+
+
+def injections() -> None:
+    """Print what refused each attack on each channel, and what was not refused."""
+    import pytest
+
+    home = Path.cwd()
+    open_doors = 0
+    print(f"\n{'attack':<36}{'channel':<18}refused by")
+    for name in ATTACKS:
+        for channel in CHANNELS:
+            with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+                os.chdir(folder)
+                outcome = attempt(name, channel, patch)
+                os.chdir(home)
+            open_doors += not outcome.refused_by
+            print(f"{name:<36}{channel:<18}{outcome.refused_by or 'NOTHING'}"[:200], flush=True)
+    print(f"{len(ATTACKS) * len(CHANNELS)} attempts, {open_doors} of them not refused")
+    sys.exit(open_doors > 0)
 
 
 if __name__ == "__main__":
