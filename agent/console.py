@@ -23,6 +23,7 @@ from ..tools.facts import (
     HardwareChoice,
     Job,
     JobReport,
+    LlmCall,
     Note,
     PreflightReport,
     Published,
@@ -34,11 +35,14 @@ from ..tools.facts import (
     Spec,
 )
 from ..tools.journal import FACTS, Event
+from ..tools.run import llm_words
+from ..tools.wording import one_line
 from .approval import schedule_words, words
 
 BARS = "▁▂▃▄▅▆▇█"
 CURVE_WIDTH = 24
 LINE_CHARS = 60
+QUESTION_CHARS = 1000
 QUIET_S = 15.0  # without a terminal, progress is a line now and then
 
 STEP_WORDS = {
@@ -66,6 +70,7 @@ class RunConsole:
         self._spinner = Spinner("dots", Text(""))
         self._said_at = -math.inf
         self._step: str = ""
+        self._calls: list[LlmCall] = []
 
     def __enter__(self) -> RunConsole:
         return self
@@ -76,9 +81,13 @@ class RunConsole:
     def __call__(self, event: Event) -> None:
         """Show one event."""
         if event.seq is not None:
+            if event.kind == "llm_call":
+                self._calls.append(LlmCall.model_validate(event.data))
             if line := fact_line(event):
                 self._stop()
                 self.console.print(line, soft_wrap=True)
+            if event.kind == "ended" and self._calls:
+                self.console.print(Text(f"  {llm_words(self._calls)}", style="dim"), soft_wrap=True)
         elif event.kind == "step":
             tool: str = event.data["tool"]
             self._step = STEP_WORDS.get(tool, tool)
@@ -103,6 +112,12 @@ class RunConsole:
         return self._says_yes("Start this job? [y/N] ")
 
     ask.asks_a_person = True  # type: ignore[attr-defined]
+
+    def answer(self, question: str) -> str:
+        """Put a planner's question to the person, and return what they type."""
+        self._stop()
+        self.console.print(f"  the planner asks: {one_line(question, QUESTION_CHARS)}", markup=False, soft_wrap=True)
+        return self.console.input(Text("> "))
 
     def _says_yes(self, question: str) -> bool:
         answer = self.console.input(Text(question))
@@ -201,6 +216,8 @@ def fact_line(event: Event) -> Text | None:
             return _line(True, "schedule", schedule.state, when, f"ftagent schedules delete {schedule.id} ends it")
         case Ended() as ended:
             return _line(ended.status in ("completed", "dry_run"), ended.status.replace("_", " "), ended.reason)
+        case Note(text=""):
+            return None
         case Note() as note:
             return Text(f"  {note.text}", style="dim")
         case _:

@@ -18,7 +18,7 @@ from .files import write_whole
 from .journal import JOURNAL, Event, Journal, Listener
 from .ollama import hub_lines, serve_lines
 from .plots import draw_lengths
-from .run import Run, experiment_name, refold, report_path
+from .run import Run, experiment_name, llm_words, open_run, refold, report_path
 from .statistics import in_words
 
 if TYPE_CHECKING:
@@ -99,6 +99,7 @@ def render(runs: list[Run], *, notes: str = "") -> str:
         hub_lines=hub_lines,
         unfounded=unfounded,
         in_words=in_words,
+        llm_words=llm_words,
         has=lambda run, name: (run.folder / name).exists(),
         notes_begin=NOTES_BEGIN,
         notes_end=NOTES_END,

@@ -53,6 +53,7 @@ def _work(options: argparse.Namespace, start: Callable[[FineTuneAgent], RunResul
         agent = FineTuneAgent(
             settings=settings_of(options),
             approve=True if options.yes else (console.ask if person else None),
+            ask=console.answer if person else None,
             dry_run=options.dry_run,
             listeners=[json_lines(sys.stdout) if options.json else console],
         )
