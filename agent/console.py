@@ -70,13 +70,13 @@ class RunConsole:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stop()
+        self.rest()
 
     def __call__(self, event: Event) -> None:
         """Show one event."""
         if event.seq is not None:
             if line := fact_line(event):
-                self._stop()
+                self.rest()
                 self.console.print(line, soft_wrap=True)
         elif event.kind == "step":
             tool: str = event.data["tool"]
@@ -84,17 +84,17 @@ class RunConsole:
             self._said_at = time.monotonic()
             self._show(Text(self._step + " …", style="dim"))
         elif event.kind == "example":
-            self._stop()
+            self.rest()
             self.console.print(example_text(event.data))
         elif event.kind == "alert":
-            self._stop()
+            self.rest()
             self.console.print(Text(f"! {event.data['rule']}: {event.data['text']}", style="yellow"), soft_wrap=True)
         elif event.kind == "progress":
             self._show(progress_line(self._step, event.data), now_and_then=True)
 
     def ask(self, quote: Quote | ScheduleQuote) -> bool:
         """Show a quote and ask whether to spend it."""
-        self._stop()
+        self.rest()
         if isinstance(quote, ScheduleQuote):
             self.console.print(f"  `{quote.trigger.words}`: {schedule_words(quote)}", markup=False)
             return self._says_yes("Repeat this run by itself from now on? [y/N] ")
@@ -102,6 +102,12 @@ class RunConsole:
         return self._says_yes("Start this job? [y/N] ")
 
     ask.asks_a_person = True  # type: ignore[attr-defined]
+
+    def answer_to(self, question: str) -> str:
+        """Put a planner's question to the person and return the answer."""
+        self.rest()
+        self.console.print(Text(question))
+        return self.console.input(Text("> ")).strip()
 
     def _says_yes(self, question: str) -> bool:
         answer = self.console.input(Text(question))
@@ -117,7 +123,8 @@ class RunConsole:
             self._said_at = time.monotonic()
             self.console.print(Text("  ") + text, soft_wrap=True)
 
-    def _stop(self) -> None:
+    def rest(self) -> None:
+        """End the live line: somebody else writes now."""
         if self._live is not None:
             self._live.stop()
             self._live = None
