@@ -76,7 +76,7 @@ class RunConsole:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stop()
+        self.rest()
 
     def __call__(self, event: Event) -> None:
         """Show one event."""
@@ -84,7 +84,7 @@ class RunConsole:
             if event.kind == "llm_call":
                 self._calls.append(LlmCall.model_validate(event.data))
             if line := fact_line(event):
-                self._stop()
+                self.rest()
                 self.console.print(line, soft_wrap=True)
             if event.kind == "ended" and self._calls:
                 self.console.print(Text(f"  {llm_words(self._calls)}", style="dim"), soft_wrap=True)
@@ -94,17 +94,17 @@ class RunConsole:
             self._said_at = time.monotonic()
             self._show(Text(self._step + " …", style="dim"))
         elif event.kind == "example":
-            self._stop()
+            self.rest()
             self.console.print(example_text(event.data))
         elif event.kind == "alert":
-            self._stop()
+            self.rest()
             self.console.print(Text(f"! {event.data['rule']}: {event.data['text']}", style="yellow"), soft_wrap=True)
         elif event.kind == "progress":
             self._show(progress_line(self._step, event.data), now_and_then=True)
 
     def ask(self, quote: Quote | ScheduleQuote) -> bool:
         """Show a quote and ask whether to spend it."""
-        self._stop()
+        self.rest()
         if isinstance(quote, ScheduleQuote):
             self.console.print(f"  `{quote.trigger.words}`: {schedule_words(quote)}", markup=False)
             return self._says_yes("Repeat this run by itself from now on? [y/N] ")
@@ -115,7 +115,7 @@ class RunConsole:
 
     def answer(self, question: str) -> str:
         """Put a planner's question to the person, and return what they type."""
-        self._stop()
+        self.rest()
         self.console.print(f"  the planner asks: {one_line(question, QUESTION_CHARS)}", markup=False, soft_wrap=True)
         return self.console.input(Text("> "))
 
@@ -133,7 +133,8 @@ class RunConsole:
             self._said_at = time.monotonic()
             self.console.print(Text("  ") + text, soft_wrap=True)
 
-    def _stop(self) -> None:
+    def rest(self) -> None:
+        """End the live line: somebody else writes now."""
         if self._live is not None:
             self._live.stop()
             self._live = None

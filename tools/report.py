@@ -18,7 +18,7 @@ from .files import write_whole
 from .journal import JOURNAL, Event, Journal, Listener
 from .ollama import hub_lines, serve_lines
 from .plots import draw_lengths
-from .run import Run, experiment_name, llm_words, open_run, refold, report_path
+from .run import Run, experiment_name, llm_words, refold, report_path
 from .statistics import in_words
 
 if TYPE_CHECKING:
