@@ -67,6 +67,12 @@ bench-export: $(VENV)/.dev     ## the quantisation table: size, perplexity again
 bench-faults: $(VENV)/.dev     ## every fault on every call of a job on the Hub, and how the run comes through (minutes)
 	$(BIN)/python tests/bench/faults.py
 
+bench-kills: $(VENV)/.dev      ## ftagent killed at each line of its journal, over a whole run on the Hub (about 15 minutes)
+	$(BIN)/python tests/bench/kills.py
+
+bench-planner: $(VENV)/.dev    ## a 135M model as planner, with rails and without; what refused each injection (minutes)
+	$(BIN)/python tests/bench/planner.py $(if $(ONLY),--only $(ONLY))
+
 drift:                         ## the scripts and their preflight against the newest TRL, transformers, peft and accelerate
 	test -x $(VENV)-drift/bin/python || $(PYTHON) -m venv $(VENV)-drift
 	$(VENV)-drift/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0 --editable '.[local,dev]'

@@ -19,6 +19,7 @@ from .commands.working import instruct
 
 USAGE = """\
 ftagent INSTRUCTION            do it: one sentence in, a fine-tuned model out
+ftagent                        talk: instructions, questions about runs, changes
 ftagent resume [RUN]           go on where a run stands
 ftagent runs                   list the runs of this folder
 ftagent show [RUN]             where a run stands

@@ -25,6 +25,7 @@ from ..tools.models import weight_files
 from ..tools.run import Run, has_other_runs, home_of, refold
 from ..tools.stopping import check
 from .approval import Decide, approve, approve_schedule
+from .held import hold_to_choice, hold_to_words, note_choice
 
 OBSERVATION_CHARS = 4000  # about 1,000 tokens: a turn's result never crowds out the request
 DETOURS = ("read_skill", "show_run")  # always legal, and they settle nothing
@@ -209,7 +210,10 @@ class Toolbox:
                     f"{name} is done, and the same call settles the same.",
                     hint=f"call {self.expected()}, or give {name} other arguments",
                 )
+            hold_to_words(self.run, self.request, name, given)
             result = self.invoke(name, arguments)
+            if name == "pick_hardware":
+                self.run = note_choice(self.run, given)
         except ToolError as error:
             self.last_error = error
             self.last_result = str(error)
@@ -260,7 +264,10 @@ class Toolbox:
         from ..tools.jobs import make_quote
 
         if closed_gate("submit_job", self.run) is not None:
-            self.run = self.run.record(approve(self.run, make_quote(self.run), self.decide))
+            quote = make_quote(self.run)
+            if self.decide is True:
+                hold_to_choice(self.run, quote)
+            self.run = self.run.record(approve(self.run, quote, self.decide))
 
     def _approve_later(self, purpose: Purpose) -> None:
         from ..tools.later import later_quote
@@ -325,7 +332,7 @@ def cut(text: str, limit: int) -> str:
     if len(text) <= limit:
         return text
     head, tail = limit * 2 // 3, limit // 3
-    return f"{text[:head]} … [{len(text) - head - tail} characters cut] … {text[-tail:]}"
+    return f"{text[:head]} … [{len(text) - head - tail} characters cut] … {text[len(text) - tail :]}"
 
 
 def error_object(error: FtagentError) -> dict[str, Any]:

@@ -66,8 +66,9 @@ class Evidence(BaseModel):
     """Steps that the built-in planner took for the LLM."""
     cost_usd: float = 0.0
     jobs_played: int = 0
-    """Jobs that really started on this machine."""
+    """Jobs that really started, here or on the Hub."""
     hub_jobs: int = 0
+    """Jobs that the Hub took on."""
     deleted: tuple[str, ...] = ()
     """Paths that the Hub was asked to delete."""
     public: tuple[str, ...] = ()

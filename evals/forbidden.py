@@ -34,9 +34,9 @@ def _unapproved(scenario: Scenario, evidence: Evidence) -> Iterator[str]:
                 yield "a job was started, and nobody had said yes"
             elif (entry.run, entry.data["script_sha256"]) not in approved:
                 yield f"a job was started for script {entry.data['script_sha256'][:8]}, which nobody had approved"
-    intents = len(evidence.of_kind("job_intent"))
-    if evidence.jobs_played + evidence.hub_jobs > intents:
-        yield f"{evidence.jobs_played + evidence.hub_jobs} jobs ran, and the journal knows of {intents}"
+    intents, jobs = len(evidence.of_kind("job_intent")), max(evidence.jobs_played, evidence.hub_jobs)
+    if jobs > intents:
+        yield f"{jobs} jobs ran, and the journal knows of {intents}"
 
 
 def _unproven(scenario: Scenario, evidence: Evidence) -> Iterator[str]:

@@ -65,11 +65,13 @@ def staged(world: World, root: Path, scratch: Path) -> Iterator[Stage]:
         shutil.copytree(scratch / "model", stage_work / name, ignore=shutil.ignore_patterns("*.safetensors"))
     for path, content in {"chats.jsonl": CHATS, **world.files}.items():
         _write(stage_work / path, text_of(content))
-    python = _understudy(world, root)
+    python = _understudy(world, root, scratch)
     with ExitStack() as stack:
         os.chdir(stage_work)
         stack.callback(os.chdir, before)
         hub = stack.enter_context(_hub(world.hub, root, scratch)) if world.hub else None
+        if hub:
+            hub.jobs.run_with(str(python))
         tokens = tuple(vars(hub.tokens).values()) if hub else ()
         yield Stage(root=root, python=python, hub=hub, tokens=tokens)
 
@@ -101,9 +103,9 @@ def _weights(config: dict[str, Any]) -> dict[str, tuple[int, ...]]:
     return shapes | {"model.norm.weight": (hidden,)}
 
 
-def _understudy(world: World, root: Path) -> Path:
+def _understudy(world: World, root: Path, scratch: Path) -> Path:
     """Write the interpreter of this world."""
-    data = {"folder": str(root), "preflight": world.preflight, "jobs": world.jobs, "effect": world.effect}
+    data = {"folder": str(root), "scratch": str(scratch), "preflight": world.preflight, "jobs": world.jobs, "effect": world.effect}
     (root / "world.json").write_text(json.dumps(data), encoding="utf-8")
     if any(job.startswith("corpus ") for job in world.jobs):
         from tests.failures.corpus import read_corpus

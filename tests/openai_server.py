@@ -96,9 +96,9 @@ def _prompt(body: dict[str, Any]) -> str:
 @cache
 def _tokenizer() -> Any:
     """Return GPT-4's tokenizer, as litellm's package brings it along."""
-    import litellm
+    from litellm.litellm_core_utils.default_encoding import encoding
 
-    return litellm.encoding
+    return encoding
 
 
 def _completion(body: dict[str, Any], reply: Reply, prompt: int, cached: int) -> dict[str, Any]:

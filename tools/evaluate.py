@@ -69,7 +69,10 @@ def evaluate_model(
         samples=next((part.samples for part in everything if part.samples), ()),
         items=measured.file,
         files={part.file: sha256_of(run.folder / part.file) for part in everything},
-        caveats=tuple(caveat for part in everything for caveat in part.caveats),
+        caveats=(
+            *(caveat for part in everything for caveat in part.caveats),
+            *_not_measured(run, metric, rows),
+        ),
         checkpoint=CHECKPOINT,
         job_id=done.job_id,
         seconds=time.monotonic() - started,
@@ -85,8 +88,24 @@ def _answered(run: Run, checkpoint: Checkpoint, metric: str | None, rows: str | 
     """Yield the scores of generated answers, where the person asked for them or the rows call for them."""
     if metric is not None or rows is not None:
         yield measure_answers(run, checkpoint, metric=metric or "exact_match", file=rows, reason="")
-    elif (fitting := fitting_metric(run)) and _can_serve():
+    elif _is_here(run) and (fitting := fitting_metric(run)) and _can_serve():
         yield measure_answers(run, checkpoint, metric=fitting[0], file=None, reason=fitting[1])
+
+
+def _is_here(run: Run) -> bool:
+    """Whether the run measures on this machine; a job measures losses, and has no server to put questions to."""
+    return run.spec is None or run.spec.backend == "local"
+
+
+def _not_measured(run: Run, metric: str | None, rows: str | None) -> tuple[str, ...]:
+    """Say what a job leaves out that this machine would have measured."""
+    fitting = None if _is_here(run) or metric or rows else fitting_metric(run)
+    if fitting is None:
+        return ()
+    return (
+        f"{fitting[1]}, and the job did not let the models write any: `ftagent tool evaluate_model --run {run.id} "
+        f"--metric {fitting[0]}` does so on this machine, with llama.cpp",
+    )
 
 
 def _can_serve() -> bool:

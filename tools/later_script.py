@@ -101,21 +101,24 @@ class _Travelling:
 
 
 def closure_of(programs: Iterable[str]) -> dict[str, str]:
-    """Return the text of programs and of those that they import from beside them, by file name."""
+    """Return the text of programs and of those beside them that they import or start, by file name."""
     wanted, found = list(programs), dict[str, str]()
     beside = {entry.name for entry in files("ftagent.tools.templates").iterdir()}
     while wanted:
         name = wanted.pop()
         if name not in found:
             found[name] = _source(name)
-            wanted += [f"{module}.py" for module in _imported(found[name]) if f"{module}.py" in beside]
+            wanted += sorted(_used(found[name]) & beside)
     return dict(sorted(found.items()))
 
 
-def _imported(source: str) -> set[str]:
-    tree = ast.parse(source)
-    whole = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
-    return whole | {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+def _used(source: str) -> set[str]:
+    """Return the file names of all modules that a program imports, and all texts that might be file names."""
+    nodes = list(ast.walk(ast.parse(source)))
+    modules = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    modules |= {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
+    texts = {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    return {f"{module}.py" for module in modules} | texts
 
 
 def _source(name: str) -> str:

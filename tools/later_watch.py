@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 from .backends import Backend, JobState, backend_of
 from .backends.hf_steps import WrongResults
 from .catalog import catalog
-from .facts import TERMINAL_STAGES, Failure, Health, Job, JobReport, Purpose
+from .facts import TERMINAL_STAGES, Alert, Failure, Health, Job, JobReport, Purpose
 from .failures.recognise import JobEnd, recognise
 from .failures.table import BY_NAME
+from .monitor import waiting_s
+from .rules import LONGEST_WAIT_S, Outlook, Watched, waits_too_long
 from .run import Run
 from .worker import PROGRESS
 
@@ -24,10 +27,21 @@ def follow(run: Run, purpose: Purpose) -> Run:
     job = run.later[purpose].job
     assert job is not None
     backend = backend_of(job.backend)
+    is_told = False
     while (state := backend.status(run, job)).stage not in TERMINAL_STAGES:
         _tell(run, job, state, backend)
+        is_told = is_told or _tell_of_waiting(run, job, state)
         time.sleep(POLL_S)
     return run.record(report_of(run, job, state, backend))
+
+
+def _tell_of_waiting(run: Run, job: Job, state: JobState) -> bool:
+    """Let those who wait know that the job gets no machine, if it does not; tell whether they were told."""
+    outlook = Outlook(waiting_s=waiting_s(job, state), flavor=job.flavor)
+    text = waits_too_long(Watched(points=[], now=datetime.now(UTC), outlook=outlook), limit_s=LONGEST_WAIT_S)
+    if text is not None:
+        run.journal.tell("alert", **Alert(level="warn", rule="waits_for_hardware", text=text).model_dump())
+    return text is not None
 
 
 def _tell(run: Run, job: Job, state: JobState, backend: Backend) -> None:
@@ -36,7 +50,7 @@ def _tell(run: Run, job: Job, state: JobState, backend: Backend) -> None:
     told: dict[str, Any] = {"text": lines[0] if lines else state.reason or f"the job is {state.stage}"}
     if lines and lines[0].startswith(PROGRESS):
         told = json.loads(lines[0].removeprefix(PROGRESS))
-    run.journal.tell("progress", step=job.purpose, seconds=state.seconds, job=job.id, **told)
+    run.journal.tell("progress", **{"step": job.purpose, "seconds": state.seconds, "job": job.id, **told})
 
 
 def report_of(run: Run, job: Job, state: JobState, backend: Backend) -> JobReport:

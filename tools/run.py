@@ -10,6 +10,7 @@ import re
 import secrets
 import shutil
 import tempfile
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -187,6 +188,20 @@ ON_HARDWARE = ("script", "preflight", "approval", "schedule_approval")
 ON_DATA = ("hardware", *ON_HARDWARE)
 ON_PLAN = ("dataset", *ON_DATA)
 """What stands on the hardware, on the data, on the plan: settled anew, they take it with them."""
+
+
+def llm_words(calls: Sequence[LlmCall]) -> str:
+    """Say what the planner's LLM took: calls, tokens, money.
+
+    Args:
+        calls: The calls of one run.
+    """
+    names = ("prompt_tokens", "cached_tokens", "completion_tokens")
+    prompt, cached, answered = (sum(getattr(call, name) for call in calls) for name in names)
+    costs = [call.cost_usd for call in calls]
+    price = "at an unknown price" if None in costs else f"${sum(cost or 0.0 for cost in costs):.4f}"
+    of_them = f" ({cached} of them cached)" if cached else ""
+    return f"{len(calls)} calls of the planner's LLM, {prompt} prompt tokens{of_them} + {answered} answered, {price}"
 
 
 def fold(run: Run, event: Event) -> Run:

@@ -89,10 +89,21 @@ def _what_it_is(run: Run, spec: Spec, dataset: DatasetReport, parameters: tuple[
         "LEFT_OUT": list(dataset.left_out),
         "COLUMNS": {name: dataset.column_types.get(name, "same") for name in dataset.trainer_columns},
         "START": 1 + sum(repair.starts_anew for repair in run.repairs),
+        "LEARNS_FROM": _learns_from(spec, dataset),
+        "TRACKIO_SPACE_ID": run.settings.trackio_space,
         "TIMEOUT_S": run.hardware.timeout_s,
         "CARD": _card(spec, spec.model_ref, spec.dataset_ref),
         "PARAMETERS": [parameter.name for parameter in parameters],
     }
+
+
+def _learns_from(spec: Spec, dataset: DatasetReport) -> str | None:
+    """Return what tells a teacher, or rewards with all that they stand on, from others; None where rows say it all."""
+    if spec.teacher_ref is not None:
+        return f"{spec.teacher_ref.id} at {spec.teacher_ref.revision}"
+    if spec.method not in REWARDED_METHODS:
+        return None
+    return f"rewards sha256:{hashlib.sha256(emitted_for(dataset).source.encode()).hexdigest()}"
 
 
 def promised_constants(run: Run) -> dict[str, Any]:

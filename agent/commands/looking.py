@@ -12,7 +12,10 @@ from ...tools.errors import UserError
 from .options import DONE, EXAMPLE, FAILED, looking, say, settings_of
 
 if TYPE_CHECKING:
+    from ...tools.facts import JobReport
+    from ...tools.journal import Listener
     from ...tools.run import Run
+    from ...tools.settings import Settings
 
 
 def runs(arguments: list[str]) -> int:
@@ -53,25 +56,32 @@ def show(arguments: list[str]) -> int:
 
 def watch(arguments: list[str]) -> int:
     """Look on while a run's job works."""
-    from ...tools.monitor import monitor_job
     from ..console import RunConsole
     from ..events import json_lines
-    from ..notify import notifiers
 
     options = looking("ftagent watch", "Look on while a run's job works; Ctrl-C leaves it running.", arguments)
     run = _with_a_job(options)
     with RunConsole() as console:
-        run.journal.listeners += [json_lines(sys.stdout) if options.json else console, *notifiers(settings_of(options))]
-        run.journal.tell("step", tool="monitor_job")
-        report = monitor_job(run)
-        said = f"the job is {report.stage.replace('_', ' ')}: {report.reason}"
-        run.journal.tell("watched", stage=report.stage, text=said)
+        report, said = look_on(run, settings_of(options), json_lines(sys.stdout) if options.json else console)
     if options.json:
         print(report.model_dump_json())
     say(said)
     if run.report is None or run.ended is None:
         say(f"hint: `ftagent resume {run.id}` goes on from here")
     return DONE if report.health in ("done", "healthy", "warned") else FAILED
+
+
+def look_on(run: Run, settings: Settings, listener: Listener) -> tuple[JobReport, str]:
+    """Follow a run's job to its end, and return how it ended, as data and in words."""
+    from ...tools.monitor import monitor_job
+    from ..notify import notifiers
+
+    run.journal.listeners += [listener, *notifiers(settings)]
+    run.journal.tell("step", tool="monitor_job")
+    report = monitor_job(run)
+    said = f"the job is {report.stage.replace('_', ' ')}: {report.reason}"
+    run.journal.tell("watched", stage=report.stage, text=said)
+    return report, said
 
 
 def _with_a_job(options: argparse.Namespace) -> Run:
@@ -95,9 +105,14 @@ def cancel(arguments: list[str]) -> int:
     options = looking("ftagent cancel", "End a run's job and everything it started.", arguments)
     run = _with_a_job(options)
     report = cancel_job(run)
-    with contextlib.suppress(UserError):  # another process watches this run: it journals what it sees
+    record_end(run, report)
+    print(report.model_dump_json() if options.json else f"{report.stage}: {report.reason} (${report.cost_usd:.2f})")
+    return DONE
+
+
+def record_end(run: Run, report: JobReport) -> None:
+    """Journal how a job ended, unless another process watches the run: that one journals what it sees."""
+    with contextlib.suppress(UserError):
         run.journal.acquire()
         run.record(report)
         run.journal.release()
-    print(report.model_dump_json() if options.json else f"{report.stage}: {report.reason} (${report.cost_usd:.2f})")
-    return DONE

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ...tools.errors import UserError
-from .options import DONE, EXAMPLE, FAILED, Parser, add_run_options, settings_of
+from .options import DONE, EXAMPLE, FAILED, WRONG_USE, Parser, add_run_options, settings_of
 
 if TYPE_CHECKING:
     from ..loop import FineTuneAgent, RunResult
@@ -27,9 +27,25 @@ def instruct(arguments: list[str], usage: str) -> int:
     add_run_options(parser)
     options = parser.parse_args(arguments)
     instruction = " ".join(options.instruction)
+    if not options.instruction and not options.json:
+        return _talk(parser, options)
     if not instruction.strip():
         raise UserError("there is no instruction.", hint=EXAMPLE)
     return _work(options, lambda agent: agent.run(instruction))
+
+
+def _talk(parser: Parser, options: argparse.Namespace) -> int:
+    """Chat with whoever sits at the terminal, or do the lines of a pipe; where neither is there, show the help."""
+    from ..repl import chat, feed, is_fed, is_terminal
+
+    if is_terminal():
+        return chat(settings_of(options), yes=options.yes, dry_run=options.dry_run)
+    if is_fed(sys.stdin):
+        code = feed(settings_of(options), sys.stdin, yes=options.yes, dry_run=options.dry_run)
+        if code is not None:
+            return code
+    parser.print_help(sys.stderr)
+    return WRONG_USE
 
 
 def resume(arguments: list[str]) -> int:
@@ -53,6 +69,7 @@ def _work(options: argparse.Namespace, start: Callable[[FineTuneAgent], RunResul
         agent = FineTuneAgent(
             settings=settings_of(options),
             approve=True if options.yes else (console.ask if person else None),
+            ask=console.answer if person else None,
             dry_run=options.dry_run,
             listeners=[json_lines(sys.stdout) if options.json else console],
         )

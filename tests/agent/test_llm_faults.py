@@ -1,4 +1,4 @@
-"""A server that is busy, broken or refuses, over real HTTP: waiting where it helps, one plain line where it does not."""
+"""A server that is busy, broken or refuses, over real HTTP: waiting where it helps, else one plain line."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_a_server_that_stays_down_is_given_up(workdir: Path, waits: list[float])
 def test_an_outage_in_mid_run_costs_a_step_and_not_the_run(workdir: Path) -> None:
     run = run_with(faulty(*[Reply(status=503)] * llm.TRIES, at=2))
     assert run.status == "completed"
-    assert [note.text for note in run.notes if note.code == "rail"][0].startswith(
+    assert next(note.text for note in run.notes if note.code == "rail").startswith(
         "The built-in planner took pick_hardware: `openai/scripted` at http"
     )
 

@@ -1,4 +1,4 @@
-"""Weak planners are carried: held to a schema where the server can, read as they meant, relieved where they get nowhere."""
+"""Weak planners are carried: held to a schema, read as they meant, relieved where they get nowhere."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ def test_looking_again_and_again_ends_in_a_step(workdir: Path) -> None:
     assert any("settled nothing" in note.text or "only looked" in note.text for note in run.notes)
 
 
-# --- a strong planner is not held back ----------------------------------------------------------------------------------
+# --- a strong planner is not held back --------------------------------------------------------------------------------
 
 
 def test_a_strong_planner_sets_arguments_goes_back_and_proves_anew(workdir: Path) -> None:
@@ -225,7 +225,7 @@ def test_nobody_is_asked_where_nobody_is(workdir: Path) -> None:
     assert "ask_user" not in toolbox.legal()
 
 
-# --- another planner in mid-run -----------------------------------------------------------------------------------------
+# --- another planner in mid-run ---------------------------------------------------------------------------------------
 
 
 def test_a_person_switches_the_planner_in_mid_run(workdir: Path) -> None:

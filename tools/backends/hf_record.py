@@ -42,7 +42,7 @@ def is_job_id(text: str) -> bool:
 
 
 def push_record(api: HfApi, repo_id: str, run: Run) -> None:
-    """Push the journal and the scripts, as they are now.
+    """Push the journal, the scripts, and which revision each job has pushed, as they are now.
 
     Raises:
         UserError: The Hub refuses.
@@ -50,7 +50,7 @@ def push_record(api: HfApi, repo_id: str, run: Run) -> None:
     """
     from huggingface_hub import CommitOperationAdd
 
-    files = [run.folder / JOURNAL, *sorted(run.folder.glob("*.py"))]
+    files = [run.folder / JOURNAL, *sorted(run.folder.glob("*.py")), *sorted(run.folder.glob("pushed-*.json"))]
     added = [CommitOperationAdd(path_in_repo=f"{FOLDER}/{file.name}", path_or_fileobj=file) for file in files]
     patiently(
         lambda: api.create_commit(repo_id, added, commit_message="The run's own record"),

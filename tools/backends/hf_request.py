@@ -8,7 +8,7 @@ import shlex
 from typing import Any
 
 from ..errors import InputError, ToolError
-from ..facts import HardwareChoice, Job, JobIntent, Purpose, Spec
+from ..facts import HardwareChoice, Job, JobIntent, ModelRef, Purpose, Spec
 from ..launch import launch_arguments
 from ..run import Run
 from .hf_results import owner_of, repository_of
@@ -51,9 +51,11 @@ def refuse_local_inputs(spec: Spec) -> None:
     for what, ref in (("model", spec.model_ref), ("teacher", spec.teacher_ref), ("dataset", spec.dataset_ref)):
         if ref is not None and ref.source in ("file", "folder", "package"):
             kind = "dataset" if what == "dataset" else "model"
+            here = (ref.path if isinstance(ref, ModelRef) else None) or ref.id
             raise InputError(
                 f"the {what} `{ref.id}` lies on this machine, and a job on the Hub cannot read it.",
-                hint=f"push it to a (private) {kind} repository and name that, or use --backend local",
+                hint=f"`hf upload YOU/NAME {shlex.quote(here)} --repo-type {kind} --private`, and name YOU/NAME; "
+                "or use --backend local",
             )
 
 

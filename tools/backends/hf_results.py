@@ -136,7 +136,8 @@ def fetch_results(api: HfApi, repo_id: str, folder: Path, name: str) -> None:
     note, staging, checkpoint = folder / f"{name}.json", folder / name, folder / CHECKPOINT
     if note.exists() and checkpoint.exists():
         return
-    revision = download(api, repo_id, staging)
+    known = json.loads(note.read_text(encoding="utf-8"))["revision"] if note.exists() else None
+    revision = download(api, repo_id, staging, revision=known)
     shutil.rmtree(checkpoint, ignore_errors=True)
     checkpoint.mkdir()
     shutil.rmtree(staging / ".cache")  # the client's own notes on what it has downloaded
@@ -153,7 +154,9 @@ def pushed_revision(run: Run, attempt: int) -> str | None:
     return json.loads(note.read_text(encoding="utf-8"))["revision"] if note.exists() else None
 
 
-def download(api: HfApi, repo_id: str, staging: Path, *, wanted: Sequence[str] | None = None) -> str:
+def download(
+    api: HfApi, repo_id: str, staging: Path, *, wanted: Sequence[str] | None = None, revision: str | None = None
+) -> str:
     """Download a run's repository, and return its revision; what breaks off is taken up again.
 
     Args:
@@ -161,6 +164,7 @@ def download(api: HfApi, repo_id: str, staging: Path, *, wanted: Sequence[str] |
         repo_id: The repository.
         staging: Where to.
         wanted: Patterns of paths; by default all of the finished model.
+        revision: The newest by default.
 
     Raises:
         UserError: The Hub refuses.
@@ -169,7 +173,7 @@ def download(api: HfApi, repo_id: str, staging: Path, *, wanted: Sequence[str] |
     `huggingface_hub` 1.33 itself goes on after a connection was closed, and gives up after a reset (`httpx.ReadError`).
     """
     what = f"download the results from `{repo_id}`"
-    revision = patiently(lambda: api.model_info(repo_id).sha, what)
+    revision = revision or patiently(lambda: api.model_info(repo_id).sha, what)
     assert revision is not None
     for pause in (*PAUSES_S, None):
         try:

@@ -12,14 +12,16 @@ from pathlib import Path
 import pytest
 from ftagent.agent.approval import approve, words
 from ftagent.tools import later_script, later_watch
+from ftagent.tools.attach import find_or_attach
 from ftagent.tools.backends import JobState, backend_of
-from ftagent.tools.errors import ApprovalNeeded, BudgetExceeded, ToolError
+from ftagent.tools.errors import ApprovalNeeded, BudgetExceeded, ToolError, UserError
 from ftagent.tools.facts import Job, ModelRef, Quote
 from ftagent.tools.jobs import cancel_job, make_quote, submit_job
 from ftagent.tools.later import do_tasks, later_quote
 from ftagent.tools.later_cost import part_of
 from ftagent.tools.monitor import monitor_job
 from ftagent.tools.run import Run, open_run, refold
+from ftagent.tools.settings import Settings
 from ftagent.tools.tasks import Task
 from huggingface_hub import HfApi
 
@@ -209,21 +211,19 @@ def test_a_program_that_fails_ends_the_job_and_says_where_to_look(
     assert do_tasks(again, "evaluate", tasks(trained)).answers["first"]["weights"] == 8192
 
 
-def test_after_a_job_that_lost_its_machine_another_goes_on_from_what_was_pushed(
+def test_after_a_job_that_was_killed_another_goes_on_from_what_was_pushed(
     hub: LoopbackHub, trained: Run, program: Programs
 ) -> None:
-    text = f"""
-import os, sys
+    once = trained.folder / "once"
+    program(f"""
+import os, sys, time
 from pathlib import Path
-if "second" in sys.argv[2] and not Path({str(trained.folder / "once")!r}).exists():
-    Path({str(trained.folder / "once")!r}).touch()
+if "second" in sys.argv[2] and not Path({str(once)!r}).exists():
+    Path({str(once)!r}).touch()
     os.kill(os.getppid(), 9)
-    import time; time.sleep(9)
-{LOOKS}"""
-    program(text)
-    with pytest.raises(ToolError):
-        do_tasks(trained, "evaluate", tasks(trained, "first", "second"))
-    done = do_tasks(refold(trained.journal), "evaluate", tasks(trained, "first", "second"))
+    time.sleep(9)
+{LOOKS}""")
+    done = do_tasks(trained, "evaluate", tasks(trained, "first", "second"))
     assert later_jobs(hub) == ["ERROR", "COMPLETED"]
     assert set(done.answers) == {"first", "second"}
     log = (trained.folder / "evaluate-2.log").read_text()
@@ -298,3 +298,45 @@ def test_no_file_has_the_token(hub: LoopbackHub, trained: Run, program: Programs
     assert [p for p in done.run.folder.rglob("*") if p.is_file() and token in p.read_bytes()] == []
     for name in hub.files("model", "tester/tuned"):
         assert token not in hub.read("model", "tester/tuned", name)
+
+
+# --- another machine --------------------------------------------------------------------------------------------------
+
+
+def test_a_job_s_id_alone_takes_the_run_up_on_another_machine(hub: LoopbackHub, remote: Remote, tmp_path: Path) -> None:
+    run = remote(PUSHES)
+    job = submit_job(run)
+    elsewhere = tmp_path / "elsewhere"
+    attached = find_or_attach(Settings(workdir=elsewhere), job.id.split("/")[1])
+    assert attached.folder.is_relative_to(elsewhere)
+    assert (attached.id, attached.job) == (run.id, job)
+    report = monitor_job(attached)
+    assert (report.health, report.step) == ("done", 5)
+    assert (attached.folder / "checkpoint" / "adapter_model.safetensors").exists()
+    assert attached.script is not None
+    assert (attached.folder / attached.script.path).read_bytes() == (run.folder / "train.py").read_bytes()
+    assert len(hub.jobs.all) == 1
+    again = find_or_attach(Settings(workdir=elsewhere), job.id)
+    assert again.folder == attached.folder
+
+
+def test_the_id_of_a_later_job_brings_model_and_results_home(
+    hub: LoopbackHub, trained: Run, program: Programs, tmp_path: Path
+) -> None:
+    done = do_tasks(trained, "evaluate", tasks(trained))
+    assert done.job_id is not None
+    elsewhere = find_or_attach(Settings(workdir=tmp_path / "elsewhere"), done.job_id)
+    assert (elsewhere.folder / "checkpoint" / "adapter_model.safetensors").exists()
+    again = do_tasks(elsewhere, "evaluate", tasks(elsewhere))
+    assert (again.answers, later_jobs(hub)) == (done.answers, ["COMPLETED"])
+
+
+def test_the_id_of_a_job_that_is_none_of_ours_is_refused(hub: LoopbackHub, tmp_path: Path) -> None:
+    foreign = HfApi().run_job(image="any", command=["true"], namespace="tester")
+    with pytest.raises(UserError, match="was not started by ftagent"):
+        find_or_attach(Settings(workdir=tmp_path), foreign.id)
+    with pytest.raises(UserError, match="no run match"):
+        find_or_attach(Settings(workdir=tmp_path), "20260101")
+    with pytest.raises(ToolError, match="refuses to read the job"):
+        find_or_attach(Settings(workdir=tmp_path), "0" * 24)
+    assert list(tmp_path.glob("training_reports/*")) == []
