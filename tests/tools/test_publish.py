@@ -182,8 +182,8 @@ def test_without_a_token_nothing_is_planned_for_the_hub(
 
 
 def test_a_model_card_has_the_evaluation_as_model_index(tmp_path: Path) -> None:
-    data = DatasetRef(id="acme/rows", source="hub", revision="b" * 40, loader={}, licence="cc-by-4.0")
-    run = _proven(_run(tmp_path, dataset="acme/rows", dataset_ref=data))
+    ref = DatasetRef(id="acme/rows", source="hub", revision="b" * 40, loader={}, licence="cc-by-4.0")
+    run = _proven(_run(tmp_path, dataset="acme/rows", dataset_ref=ref))
     items = run.folder / "heldout-items.jsonl"
     items.write_text("{}\n", encoding="utf-8")
     comparison = Comparison(
@@ -199,13 +199,14 @@ def test_a_model_card_has_the_evaluation_as_model_index(tmp_path: Path) -> None:
         )
     )  # fmt: skip
     card = ModelCard(model_card(run, REPO, GGUF_REPO))
-    assert card.data.license == "apache-2.0" and card.data.base_model == "acme/Tiny"
-    assert card.data.datasets == ["acme/rows"] and "ftagent" in (card.data.tags or [])
-    (result,) = card.data.eval_results or []
+    data: Any = card.data
+    assert data.license == "apache-2.0" and data.base_model == "acme/Tiny"
+    assert data.datasets == ["acme/rows"] and "ftagent" in data.tags
+    (result,) = data.eval_results
     assert (result.metric_type, result.metric_value) == ("loss", 2.4)
     assert (result.dataset_type, result.dataset_name) == ("acme/rows", "held-out rows of acme/rows (24 items)")
-    quantised = ModelCard(gguf_card(run, GGUF_REPO, REPO))
-    assert quantised.data.base_model == REPO and quantised.data.license == "apache-2.0"
+    quantised: Any = ModelCard(gguf_card(run, GGUF_REPO, REPO)).data
+    assert quantised.base_model == REPO and quantised.license == "apache-2.0"
     assert "glory" not in card.content, "a score without its file is not shown"
     assert "- three rows were leaked." in card.text
     assert f"vllm serve acme/Tiny --enable-lora --lora-modules tiny-rows-sft={REPO}" in card.text

@@ -32,6 +32,7 @@ import fcntl
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -73,6 +74,14 @@ def clean(folder: Path) -> None:
     for pattern in SCRATCH:
         for left in folder.glob(pattern):
             left.unlink()
+
+
+def link_or_copy(source: Path, out: Path) -> None:
+    """Give a file a second name; on a disk that has none such, make a copy."""
+    try:
+        os.link(source, out)
+    except OSError:
+        shutil.copyfile(source, out)
 
 
 class Steps:
@@ -156,7 +165,7 @@ class Maker:
         if wanted["convert"] == "f16" and self.reference["largest_weight"] > LARGEST_FLOAT16:
             raise TooLarge(f"its largest weight is {self.reference['largest_weight']:.3g}, which float16 cannot hold")
         if wanted["convert"] == "f16":
-            os.link(self.sixteen_bit(), out)
+            link_or_copy(self.sixteen_bit(), out)
         elif wanted["convert"]:
             self.convert(out, wanted["convert"])
         if wanted["convert"]:
