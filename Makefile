@@ -61,8 +61,8 @@ bench-eval: $(VENV)/.dev       ## our client against lm-eval's own, on the same 
 bench-faults: $(VENV)/.dev     ## every fault on every call of a job on the Hub, and how the run comes through (minutes)
 	$(BIN)/python tests/bench/faults.py
 
-bench-kills: $(VENV)/.dev      ## ftagent killed at each line of its journal, over a whole run on the Hub (about 15 minutes)
-	$(BIN)/python tests/bench/kills.py
+bench-kills: $(VENV)/.dev      ## ftagent killed at each line of its journal, over a whole run on the Hub (EACH=1: a run of its own for each)
+	$(BIN)/python tests/bench/kills.py $(if $(EACH),--each)
 
 drift:                         ## the scripts and their preflight against the newest TRL, transformers, peft and accelerate
 	test -x $(VENV)-drift/bin/python || $(PYTHON) -m venv $(VENV)-drift
