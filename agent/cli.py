@@ -26,6 +26,7 @@ ftagent watch [RUN]            look on, live
 ftagent cancel [RUN]           end a run's job
 ftagent schedules [list|suspend ID|resume ID|delete ID]
 ftagent tool NAME ...          one tool, for other agents and scripts
+ftagent mcp                    the tools over the Model Context Protocol, on stdio
 ftagent skills [list|show NAME|path]
 ftagent doctor                 what is installed, reachable and allowed
 """
@@ -38,6 +39,7 @@ COMMANDS = {
     "cancel": "looking",
     "schedules": "schedules",
     "tool": "machine",
+    "mcp": "serving",
     "skills": "skills",
     "doctor": "machine",
 }
