@@ -27,7 +27,7 @@ ftagent cancel [RUN]           end a run's job
 ftagent schedules [list|suspend ID|resume ID|delete ID]
 ftagent tool NAME ...          one tool, for other agents and scripts
 ftagent mcp                    the tools over the Model Context Protocol, on stdio
-ftagent skills [list|show NAME|path]
+ftagent skills [list|show NAME|path|install|uninstall]
 ftagent doctor                 what is installed, reachable and allowed
 """
 

@@ -84,27 +84,30 @@ def test_gates_hold_and_nobody_approves_where_nobody_can_be_asked(workdir: Path,
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("approves", [True, False, None])
-def test_a_client_that_can_ask_its_person_is_asked_with_the_quote(
-    workdir: Path, mode: str, approves: bool | None
-) -> None:
+def test_a_client_that_can_ask_its_person_is_asked_with_the_quote(workdir: Path, mode: str) -> None:
     asked: list[str] = []
+    answers = [
+        types.ElicitResult(action="cancel"),
+        types.ElicitResult(action="accept", content={"approve": False}),
+        types.ElicitResult(action="decline", content={"approve": True}),
+        types.ElicitResult(action="accept", content={"approve": True}),
+    ]
 
     async def person(_: Any, question: Any) -> types.ElicitResult:
         asked.append(question.message)
-        if approves is None:
-            return types.ElicitResult(action="cancel")
-        return types.ElicitResult(action="accept", content={"approve": approves})
+        return answers[len(asked) - 1]
 
     async def story(client: Client) -> None:
         run = await _proven(client)
-        said = await _call(client, "submit_job", run=run)
-        assert said["ok"] is bool(approves)
-        assert approves or said["error"]["code"] == "needs_approval"
+        for _ in answers[:-1]:
+            assert (await _call(client, "submit_job", run=run))["error"]["code"] == "needs_approval"
+            assert find_run(workdir).intent is None
+        assert (await _call(client, "submit_job", run=run))["ok"]
 
     _talk(workdir, story, mode=mode, elicitation_callback=person)
-    assert len(asked) == 1 and "no money · at most $0.00. Start this job?" in asked[0]
-    assert (find_run(workdir).job is not None) is bool(approves)
+    assert len(asked) == len(answers) and "no money · at most $0.00. Start this job?" in asked[0]
+    run = find_run(workdir)
+    assert run.job is not None and run.approval is not None and run.approval.by == "callable"
 
 
 def test_started_with_yes_and_a_cap_the_whole_way_is_walked_and_told(workdir: Path) -> None:
