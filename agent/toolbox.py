@@ -23,6 +23,7 @@ from ..tools.files import require_space
 from ..tools.gates import APPROVED, GATES, SCHEDULE_APPROVED, closed_gate, next_tool
 from ..tools.models import weight_files
 from ..tools.run import Run, home_of, refold
+from ..tools.wording import without_secrets
 from .approval import Decide, approve, approve_schedule
 
 OBSERVATION_CHARS = 4000  # about 1,000 tokens: a turn's result never crowds out the request
@@ -128,7 +129,7 @@ class Toolbox:
         keep: bool = True,
     ) -> None:
         self.run = run
-        self.request = request
+        self.request = request and without_secrets(request)
         self.decide = decide
         self.dry_run = dry_run
         self.keep = keep

@@ -112,7 +112,9 @@ LEARNING_RATE = words(
     ja="学習率",
     ko="학습률",
 )
-RANK = words(en="(?:lora[_ -])?(?:rank|r)", de="rang", es="rango", it="rango", ru="ранг", zh="秩", ja="ランク", ko="랭크")
+RANK = words(
+    en="(?:lora[_ -])?(?:rank|r)", de="rang", es="rango", it="rango", ru="ранг", zh="秩", ja="ランク", ko="랭크"
+)
 BATCH = words(
     en="per_device_train_batch_size|(?:micro[- ]?)?batch(?:[_ -]size)?|bs",
     de="batchgröße",
@@ -139,9 +141,29 @@ OTHER_MONEY = words(
     en="pounds?|gbp|yen|yuan|rmb|rupees?|francs?|chf", pl="złotych|zł", ru=r"рубл\w*", zh="元|块", ja="円", ko="원"
 )
 """Currencies that are not near enough to the dollar for a cap."""
-BUDGET = words(en="budget", fr="budget", es="presupuesto", pt="orçamento", pl="budżet", ru="бюджет", zh="预算", ja="予算", ko="예산")
+BUDGET = words(
+    en="budget",
+    fr="budget",
+    es="presupuesto",
+    pt="orçamento",
+    pl="budżet",
+    ru="бюджет",
+    zh="预算",
+    ja="予算",
+    ko="예산",
+)
 HOURS = words(
-    en="h|hours?", de="stunden?", fr="heures?", es="horas?", it="ore", nl="uur", ru=r"час\w*", pl=r"godzin\w*", zh="小时", ja="時間", ko="시간"
+    en="h|hours?",
+    de="stunden?",
+    fr="heures?",
+    es="horas?",
+    it="ore",
+    nl="uur",
+    ru=r"час\w*",
+    pl=r"godzin\w*",
+    zh="小时",
+    ja="時間",
+    ko="시간",
 )
 AT_MOST = words(
     en="within|under|at most|max(?:imum)?|less than|in|up to|no more than",
@@ -155,9 +177,7 @@ AT_MOST = words(
     pl="najwyżej|maksymalnie",
     zh="最多|不超过|在",
 )
-IS = (
-    r"\s*(?:size|rate|length|of|to|=|:|is|at|von|van|de|di|ist|est|es|wynosi|为|是|设为|は|を|로|은|는)*\s*(?:=|:)?\s*"
-)
+IS = r"\s*(?:size|rate|length|of|to|=|:|is|at|von|van|de|di|ist|est|es|wynosi|为|是|设为|は|を|로|은|는)*\s*(?:=|:)?\s*"
 """Between a name and its value."""
 
 # --- what is done with the model, and where ---------------------------------------------------------------------------
@@ -215,4 +235,6 @@ HERE = words(
     ja="ローカル",
     ko="로컬",
 )
-THERE = words(en=r"hf[- ]jobs|hugging ?face jobs|on jobs|in the cloud", de="in der cloud", fr="dans le cloud", zh="云端")
+THERE = words(
+    en=r"hf[- ]jobs|hugging ?face jobs|on jobs|in the cloud", de="in der cloud", fr="dans le cloud", zh="云端"
+)

@@ -6,7 +6,7 @@ import re
 
 _SIGNS = str.maketrans(
     "\u3000，、。；：！？（）「」『』“”„«»‘’＝～",
-    " ,,.;:!?()\"\"\"\"\"\"\"\"\"''=~",
+    ' ,,.;:!?()"""""""""\'\'=~',
 )
 """Chinese and Japanese punctuation, and quotes of every country, as ASCII has them; one character for one."""
 
