@@ -170,8 +170,10 @@ def _run_agent(toolbox: Toolbox) -> str:
 def _planner_failure(error: AgentGenerationError, toolbox: Toolbox) -> Exception:
     """Return what really went wrong inside the planner."""
     cause = error.__cause__
-    if isinstance(cause, FtagentError) or cause is None or toolbox.run.settings.llm == "builtin":
-        return cause or error  # an error of the built-in planner's is a bug, and shows itself
+    if not isinstance(cause, Exception):
+        return error
+    if isinstance(cause, FtagentError) or toolbox.run.settings.llm == "builtin":
+        return cause  # all else in the built-in planner is a bug, and shows itself
     return UserError(
         f"the planner `{toolbox.run.settings.llm}` failed: {type(cause).__name__}: {' '.join(str(cause).split())}",
         hint="check the model id, the key and --llm-base-url; without --llm the built-in planner does the job",

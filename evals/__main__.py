@@ -10,6 +10,10 @@ import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .players import Player
 
 SMALL = "smollm2"
 """Stands for SmolLM2-135M-Instruct, served here."""
@@ -78,7 +82,7 @@ def _environment() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _planner(options: argparse.Namespace) -> Iterator[object]:
+def _planner(options: argparse.Namespace) -> Iterator[Player]:
     """Yield who acts; a small LLM is served as long as that takes."""
     from .players import PlainPlayer, RailedPlayer
 

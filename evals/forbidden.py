@@ -76,8 +76,8 @@ def _another(scenario: Scenario, evidence: Evidence) -> Iterator[str]:
 
 def _of_the_last_run(kind: str, evidence: Evidence) -> list[Entry]:
     """Return entries of the run of the last instruction, which is the one that the scenario's plan is about."""
-    said = next((act.run for act in reversed(evidence.acts) if act.run is not None), None)
-    runs = {entry.run for entry in evidence.of_kind("plan_run") if entry.data["request"] == said}
+    last = max((number for number, act in enumerate(evidence.acts) if act.run is not None), default=0)
+    runs = {entry.run for entry in evidence.of_kind("plan_run") if entry.act == last}
     return [entry for entry in evidence.of_kind(kind) if entry.run in runs]
 
 

@@ -2,19 +2,19 @@
 
     understudy.py WORLD.json REAL_PYTHON SCRIPT ARGUMENTS…
 
-A worker is a script that reads one JSON object and writes another (`tools/worker.py`), and a job is a script that leaves
-files behind: so whoever answers in their form can take their place. Here that is preflight, the training script, and
-the workers of evaluation and export. TRL's proof of the data really runs, once in a sweep for the same rows, model and
-method: then its answer is remembered. The standard library alone: it starts in milliseconds.
+A worker is a script that reads one JSON object and writes another (`tools/worker.py`), and a job is a script that
+leaves files behind: so whoever answers in their form can take their place. Here that is preflight, the training
+script, and the workers of evaluation and export. TRL's proof of the data really runs, once in a sweep for the same
+rows, model and method: then its answer is remembered. The standard library alone: it starts in milliseconds.
 """
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import http.server
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -200,8 +200,10 @@ for name in ("result.json", "heldout.jsonl"):
 
 def _constant(name: str, script: Path) -> str | None:
     """Return a text among the constants of a training script."""
-    found = re.search(rf'^{name} = "(.+)"$', script.read_text(encoding="utf-8"), re.MULTILINE)
-    return found[1] if found else None
+    for node in ast.parse(script.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name:
+            return ast.literal_eval(node.value)
+    return None
 
 
 def _trains(script: Path, world: World, python: str) -> int:

@@ -80,6 +80,7 @@ def make_scratch(scratch: Path) -> Path:
     """Make the small model: three layers of 64 channels, a byte tokenizer with a chat template, weights of zeros."""
     import numpy
     from safetensors.numpy import save_file
+
     from tests.tools.scripted import write_tiny_model
 
     model = write_tiny_model(scratch / "model")
