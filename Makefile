@@ -67,8 +67,8 @@ bench-export: $(VENV)/.dev     ## the quantisation table: size, perplexity again
 bench-faults: $(VENV)/.dev     ## every fault on every call of a job on the Hub, and how the run comes through (minutes)
 	$(BIN)/python tests/bench/faults.py
 
-bench-kills: $(VENV)/.dev      ## ftagent killed at each line of its journal, over a whole run on the Hub (about 15 minutes)
-	$(BIN)/python tests/bench/kills.py
+bench-kills: $(VENV)/.dev      ## ftagent killed at each line of its journal, over a whole run on the Hub (EACH=1: a run of its own for each)
+	$(BIN)/python tests/bench/kills.py $(if $(EACH),--each)
 
 bench-planner: $(VENV)/.dev    ## a 135M model as planner, with rails and without; what refused each injection (minutes)
 	$(BIN)/python tests/bench/planner.py $(if $(ONLY),--only $(ONLY))

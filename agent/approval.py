@@ -101,4 +101,5 @@ def words(quote: Quote) -> str:
     )
     cost = "no money" if quote.reserve_usd == 0 else f"${quote.cost_usd.low:.2f}–${quote.cost_usd.high:.2f}"
     parts = [f"{NAMES[p.purpose]} on {p.flavor} at most ${p.reserve_usd:.2f}" for p in quote.parts]
-    return f"{took}, {cost}" + (f" (with {', '.join(parts)})" if parts else "")
+    with_parts = f" (with {', '.join(parts)})" if parts else ""
+    return f"{took}, {cost}{with_parts}" + (f"; uploads {quote.uploads}" if quote.uploads else "")

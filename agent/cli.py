@@ -28,7 +28,8 @@ ftagent cancel [RUN]           end a run's job
 ftagent try [RUN] PROMPT       ask the base and the tuned model the same
 ftagent schedules [list|suspend ID|resume ID|delete ID]
 ftagent tool NAME ...          one tool, for other agents and scripts
-ftagent skills [list|show NAME|path]
+ftagent mcp                    the tools over the Model Context Protocol, on stdio
+ftagent skills [list|show NAME|path|install|uninstall]
 ftagent doctor                 what is installed, reachable and allowed
 """
 
@@ -41,6 +42,7 @@ COMMANDS = {
     "try": "trying",
     "schedules": "schedules",
     "tool": "machine",
+    "mcp": "serving",
     "skills": "skills",
     "doctor": "machine",
 }

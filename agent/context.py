@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..tools.jobs import cost_cap
 from ..tools.skills import load_skills
-from .foreign import as_data, safe, visible
+from .foreign import as_data, readable, safe
 from .toolbox import Toolbox, cut
 
 if TYPE_CHECKING:
@@ -102,12 +102,12 @@ def turn_prompt(toolbox: Toolbox, *, request_chars: int | None = None) -> str:
     run = toolbox.run
     cap = cost_cap(run)
     spec = run.spec
-    request = visible(toolbox.request or (spec.request if spec else ""))
+    request = readable(toolbox.request or (spec.request if spec else ""))
     return render_prompt(
         "turn",
         request=cut(request, request_chars) if request_chars is not None else request,
         stated=", ".join(_stated(toolbox)),
-        answers=tuple(_Said(safe(a.question, LINE_CHARS), visible(a.answer)) for a in run.answers),
+        answers=tuple(_Said(safe(a.question, LINE_CHARS), readable(a.answer)) for a in run.answers),
         done=tuple(as_data(line, LINE_CHARS) for line in _settled(toolbox)),
         money=f"${run.cost_usd:.2f} spent" + (f" of ${cap:.2f}" if cap is not None else ", no cap"),
         time=_time(toolbox),
@@ -206,7 +206,7 @@ def _stated(toolbox: Toolbox) -> list[str]:
     if spec is None:
         return []
     values = spec.model_dump(mode="json") | spec.overrides.given()
-    return [visible(f"{name} {_value(values.get(name))}") for name in spec.stated]
+    return [readable(f"{name} {_value(values.get(name))}") for name in spec.stated]
 
 
 def _value(value: Any) -> str:

@@ -48,7 +48,12 @@ def as_data(text: str, limit: int) -> str:
 
 def safe(text: str, limit: int) -> str:
     """Return text without secrets, without invisible characters and without tags that end what is data."""
-    return cut(_TAG.sub(r"(\1data)", redacted(visible(text))), limit)
+    return cut(_TAG.sub(r"(\1data)", readable(text)), limit)
+
+
+def readable(text: str) -> str:
+    """Return text, a person's own too, without secrets and without what nobody sees."""
+    return redacted(visible(text))
 
 
 def redacted(text: str) -> str:

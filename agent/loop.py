@@ -33,8 +33,9 @@ from .context import build_messages, system_prompt, tokens_of
 from .events import stream_events
 from .llm import connect
 from .notify import notifiers
-from .rails import Planner, planner_failure
+from .rails import planner_failure
 from .sweep import Sweep, run_sweep
+from .switch import Planner
 from .toolbox import Ask, Toolbox, ToolInfo, input_schema, tool_info
 
 MAX_STEPS = 1000

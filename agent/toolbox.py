@@ -24,6 +24,7 @@ from ..tools.gates import APPROVED, GATES, SCHEDULE_APPROVED, closed_gate, next_
 from ..tools.models import weight_files
 from ..tools.run import Run, has_other_runs, home_of, refold
 from ..tools.stopping import check
+from ..tools.wording import without_secrets
 from .approval import Decide, approve, approve_schedule
 from .held import hold_to_choice, hold_to_words, note_choice
 
@@ -143,7 +144,7 @@ class Toolbox:
         ask: Ask | None = None,
     ) -> None:
         self.run = run
-        self.request = request
+        self.request = request and without_secrets(request)
         self.decide = decide
         self.dry_run = dry_run
         self.keep = keep

@@ -10,6 +10,10 @@ import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .players import Player
 
 SMALL = "smollm2"
 """Stands for SmolLM2-135M-Instruct, served here."""
@@ -51,8 +55,11 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--llm", default="builtin", help=f"builtin, {SMALL}, or any litellm id")
     parser.add_argument("--llm-base-url", help="of an OpenAI-compatible server")
     parser.add_argument("--plain", action="store_true", help="smolagents' own loop, without the rails")
-    parser.add_argument("--only", default="", help="scenarios whose category/name has this in it")
+    parser.add_argument(
+        "--only", default="", help="scenarios whose category/name has this in it; several, parted by commas"
+    )
     parser.add_argument("--kind", choices=("mechanical", "judgement"))
+    parser.add_argument("--cache-dir", type=Path, help=f"where the weights of {SMALL} lie, or are made")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path("evals-results"))
     return parser.parse_args()
@@ -75,7 +82,7 @@ def _environment() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _planner(options: argparse.Namespace) -> Iterator[object]:
+def _planner(options: argparse.Namespace) -> Iterator[Player]:
     """Yield who acts; a small LLM is served as long as that takes."""
     from .players import PlainPlayer, RailedPlayer
 
@@ -85,7 +92,8 @@ def _planner(options: argparse.Namespace) -> Iterator[object]:
         return
     from .small import served_smollm2
 
-    with served_smollm2(Path(tempfile.gettempdir(), "ftagent-evals-llama.cpp.log")) as url:
+    log = Path(tempfile.gettempdir(), "ftagent-evals-llama.cpp.log")
+    with served_smollm2(options.cache_dir, log=log) as url:
         yield player("openai/smollm2", url)
 
 

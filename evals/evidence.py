@@ -37,6 +37,8 @@ class Entry(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     run: str
+    act: int
+    """In which of the evidence's acts it was written."""
     at: datetime
     kind: str
     data: dict[str, Any]
@@ -103,12 +105,14 @@ class Witness:
     def __init__(self) -> None:
         self.entries: list[Entry] = []
         self.steps = 0
+        self.act = 0
+        """Which act is played."""
 
     def __call__(self, event: Event) -> None:
         """Take one event in."""
         self.steps += event.kind == "step"
         if event.seq is not None:
-            self.entries.append(Entry(run=event.run, at=event.at, kind=event.kind, data=event.data))
+            self.entries.append(Entry(run=event.run, act=self.act, at=event.at, kind=event.kind, data=event.data))
 
 
 def gather(

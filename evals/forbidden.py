@@ -75,9 +75,10 @@ def _another(scenario: Scenario, evidence: Evidence) -> Iterator[str]:
 
 
 def _of_the_last_run(kind: str, evidence: Evidence) -> list[Entry]:
-    """Return entries of the run that the scenario's plan is about; an earlier one may have had another."""
-    plans = evidence.of_kind("plan_run")
-    return [entry for entry in evidence.of_kind(kind) if entry.run == plans[-1].run] if plans else []
+    """Return entries of the run of the last instruction, which is the one that the scenario's plan is about."""
+    last = max((number for number, act in enumerate(evidence.acts) if act.run is not None), default=0)
+    runs = {entry.run for entry in evidence.of_kind("plan_run") if entry.act == last}
+    return [entry for entry in evidence.of_kind(kind) if entry.run in runs]
 
 
 def _was_acted_on(plan: Entry, evidence: Evidence) -> bool:

@@ -139,12 +139,17 @@ class Suite(_Data):
 
 
 def load_scenarios(*, only: str = "", kind: str | None = None) -> tuple[Scenario, ...]:
-    """Return the scenarios whose id has `only` in it, in the order of their files.
+    """Return the scenarios whose id has one of the texts in `only` in it, in the order of their files.
+
+    Args:
+        only: Texts, parted by commas; empty for all scenarios.
+        kind: `mechanical` or `judgement`.
 
     Raises:
         ValueError: A scenario is not as it should be, two have one name, or none is left.
     """
-    found = [s for s in _all() if only in s.id and kind in (None, s.kind)]
+    texts = only.split(",")
+    found = [s for s in _all() if any(text in s.id for text in texts) and kind in (None, s.kind)]
     ids = [scenario.id for scenario in found]
     if twice := {id for id in ids if ids.count(id) > 1}:
         raise ValueError(f"two scenarios are called {', '.join(sorted(twice))}")

@@ -88,7 +88,8 @@ def _grouped(verdicts: Sequence[Verdict], by: str) -> tuple[Score, ...]:
 
 
 HEAD = (
-    "| | scenarios | passed | arrived | right choices | forbidden acts | steps | by the rail | LLM calls | tokens | $ | CPU s |\n"
+    "| | scenarios | passed | arrived | right choices | forbidden acts | steps | by the rail | LLM calls | tokens | $ "
+    "| CPU s |\n"
     "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n"
 )
 

@@ -17,13 +17,14 @@ CONTEXT = 8192
 
 
 @contextmanager
-def served_smollm2(log: Path) -> Iterator[str]:
+def served_smollm2(cache_dir: Path | None, *, log: Path) -> Iterator[str]:
     """Yield the base URL of an OpenAI-compatible server; weights and GGUF file are made at the first call.
 
     Args:
+        cache_dir: Where they lie; None: where ftagent keeps models made from packages.
         log: Where the server's output goes.
     """
-    settings = load_settings()
+    settings = load_settings({"cache_dir": cache_dir})
     found = resolve_model(NAME, settings, None).path
     assert found is not None
     gguf = Path(found).with_name(f"{NAME}-{QUANTISATION}.gguf")

@@ -90,6 +90,7 @@ def play(scenario: Scenario, player: Player, scratch: Path, root: Path) -> Evide
             if act.edit is not None:
                 edit(act, stage)
                 continue
+            witness.act = len(ended)
             try:
                 how, run = player.act(act, stage, witness)
             except OutOfTime as error:

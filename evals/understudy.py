@@ -2,19 +2,19 @@
 
     understudy.py WORLD.json REAL_PYTHON SCRIPT ARGUMENTS…
 
-A worker is a script that reads one JSON object and writes another (`tools/worker.py`), and a job is a script that leaves
-files behind: so whoever answers in their form can take their place. Here that is preflight, the training script, and
-the workers of evaluation and export. TRL's proof of the data really runs, once in a sweep for the same rows, model and
-method: then its answer is remembered. The standard library alone: it starts in milliseconds.
+A worker is a script that reads one JSON object and writes another (`tools/worker.py`), and a job is a script that
+leaves files behind: so whoever answers in their form can take their place. Here that is preflight, the training
+script, and the workers of evaluation and export. TRL's proof of the data really runs, once in a sweep for the same
+rows, model and method: then its answer is remembered. The standard library alone: it starts in milliseconds.
 """
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import http.server
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -29,6 +29,8 @@ World = dict[str, Any]
 ROWS = 8
 EFFECTS = {"better": -0.5, "worse": 0.5, "same": 0.0}
 """Added to the loss of each held-out row, in nats."""
+EMPTY = (2).to_bytes(8, "little") + b"{}"
+"""A file of weights in which there are none (github.com/huggingface/safetensors, "Format")."""
 CONFIGS = ("config.json", "tokenizer.json", "tokenizer_config.json")
 
 
@@ -61,12 +63,11 @@ def _items(file: Path, effect: str, name: str) -> list[dict[str, Any]]:
 
 
 def merge(request: Request, world: World) -> Any:
-    """Copy the base without its weights."""
-    del world
+    """Copy the base without its weights: all models of a world are one."""
     folder = Path(request["destination"])
     folder.mkdir(parents=True, exist_ok=True)
     for name in CONFIGS:
-        shutil.copy(Path(request["base"], name), folder / name)
+        shutil.copy(Path(world["scratch"], "model", name), folder / name)
     return {"parameters": 1, "largest_weight": 1.0}
 
 
@@ -177,7 +178,7 @@ def train(script: Path, world: World, python: str) -> int:
     acts = world["jobs"]
     act = acts[number] if number < len(acts) else "trains"
     if act == "trains":
-        return _trains(script, python)
+        return _trains(script, world, python)
     if act == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
     if act == "writes nothing":
@@ -199,11 +200,13 @@ for name in ("result.json", "heldout.jsonl"):
 
 def _constant(name: str, script: Path) -> str | None:
     """Return a text among the constants of a training script."""
-    found = re.search(rf'^{name} = "(.+)"$', script.read_text(encoding="utf-8"), re.MULTILINE)
-    return found[1] if found else None
+    for node in ast.parse(script.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name:
+            return ast.literal_eval(node.value)
+    return None
 
 
-def _trains(script: Path, python: str) -> int:
+def _trains(script: Path, world: World, python: str) -> int:
     """Leave behind what `tools/templates/base.py` leaves."""
     model = _constant("MODEL", script)
     assert model is not None
@@ -216,15 +219,14 @@ def _trains(script: Path, python: str) -> int:
     folder = Path("checkpoint")
     folder.mkdir(exist_ok=True)
     for name in CONFIGS:
-        if Path(model, name).exists():  # of a model on the Hub nothing lies here
-            shutil.copy(Path(model, name), folder / name)
+        shutil.copy(Path(world["scratch"], "model", name), folder / name)
     if _constant("ADAPTER", script) == "full":
-        (folder / "model.safetensors").write_bytes(b"played")
+        (folder / "model.safetensors").write_bytes(EMPTY)
     else:
         (folder / "config.json").unlink(missing_ok=True)
         adapter = {"base_model_name_or_path": model, "revision": None}
         (folder / "adapter_config.json").write_text(json.dumps(adapter), encoding="utf-8")
-        (folder / "adapter_model.safetensors").write_bytes(b"played")
+        (folder / "adapter_model.safetensors").write_bytes(EMPTY)
     result = {
         "steps": len(losses),
         "first_loss": losses[0],

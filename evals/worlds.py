@@ -105,7 +105,13 @@ def _weights(config: dict[str, Any]) -> dict[str, tuple[int, ...]]:
 
 def _understudy(world: World, root: Path, scratch: Path) -> Path:
     """Write the interpreter of this world."""
-    data = {"folder": str(root), "scratch": str(scratch), "preflight": world.preflight, "jobs": world.jobs, "effect": world.effect}
+    data = {
+        "folder": str(root),
+        "scratch": str(scratch),
+        "preflight": world.preflight,
+        "jobs": world.jobs,
+        "effect": world.effect,
+    }
     (root / "world.json").write_text(json.dumps(data), encoding="utf-8")
     if any(job.startswith("corpus ") for job in world.jobs):
         from tests.failures.corpus import read_corpus

@@ -432,6 +432,8 @@ class Quote(Fact):
     timeout_s: int
     parts: tuple[QuotePart, ...] = ()
     """Jobs that come after it under the same approval; their hours, costs and reserves are counted in those above."""
+    uploads: str = ""
+    """What leaves this machine with the job, and where to."""
 
 
 class Approval(Fact):

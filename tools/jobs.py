@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .backends import backend_of
+from .backends.hf_inputs import upload_words
 from .errors import BudgetExceeded, GateClosed
 from .facts import HardwareChoice, Job, JobIntent, JobReport, Quote, Range, Script, Spec
 from .gates import require
@@ -33,6 +34,7 @@ def make_quote(run: Run) -> Quote:
         reserve_usd=reserve + sum(part.reserve_usd for part in parts),
         timeout_s=hardware.timeout_s,
         parts=parts,
+        uploads=upload_words(run),
     )
 
 

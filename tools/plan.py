@@ -12,7 +12,7 @@ from .errors import InputError, ToolError
 from .facts import Method, Overrides, Spec, Target
 from .run import Run
 from .settings import Settings
-from .wording import one_line
+from .wording import one_line, without_secrets
 from .words import Reading, read_words
 
 EXAMPLE = 'ftagent "fine-tune SmolLM2-135M-Instruct on examples/docstrings.jsonl"'
@@ -48,6 +48,7 @@ def plan_run(
     Raises:
         InputError: No model or dataset is named, or it cannot be found; the message lists what was tried.
     """
+    request = without_secrets(request)  # journal and report keep it
     reading = with_answers(read_words(request), run.answers)
     for name, value in (("model", model), ("dataset", dataset), ("subset", subset), ("split", split)):
         if value is not None:

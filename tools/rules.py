@@ -89,8 +89,8 @@ def waits_too_long(watched: Watched, *, limit_s: float) -> str | None:
     others = f"; it fits {' and '.join(outlook.others[:2])} as well" if outlook.others else ""
     return (
         f"it has been waiting for {outlook.flavor} for {outlook.waiting_s / 60:.0f} min, where {limit_s / 60:.0f} are "
-        f"usual; waiting costs nothing{others}: `ftagent cancel` ends it, `ftagent tool pick_hardware --flavor NAME` "
-        "takes another"
+        f"usual; waiting costs nothing{others}: end it with `ftagent cancel`, and take another flavor with "
+        "pick_hardware, write_script and preflight"
     )
 
 

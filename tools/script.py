@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
+from .backends.hf_inputs import loader_there
 from .backends.hf_results import repository_for
 from .data.shaping.emitted import source_of
 from .data.shaping.shapes import SELECT_COLUMNS
@@ -116,11 +117,10 @@ def promised_constants(run: Run) -> dict[str, Any]:
     spec, dataset = run.spec, run.dataset
     if spec is None or dataset is None or spec.model_ref is None or spec.dataset_ref is None:
         raise ToolError("the plan's model and dataset are not resolved.", hint="call plan_run without offline")
-    data = spec.dataset_ref
     return {
         **_named(spec, spec.model_ref, "MODEL", "REVISION"),
         **(_named(spec, spec.teacher_ref, "TEACHER", "TEACHER_REVISION") if spec.teacher_ref else {}),
-        "LOADER": data.loader | ({"name": dataset.subset} if dataset.subset else {}),
+        "LOADER": loader_there(run) | ({"name": dataset.subset} if dataset.subset else {}),
         "SPLIT": dataset.split,
         "PROJECT": experiment_name(spec),
         "RUN": run.id,

@@ -193,8 +193,9 @@ def test_no_secret_reaches_the_llm(workdir: Path, monkeypatch: pytest.MonkeyPatc
         "postgres://u:p@h".replace("postgres", "https"),
         "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.abcdefghijklmnop",
     ]
-    toolbox = planned()
+    toolbox = planned(f"{STATED}; my token is hf_{'b' * 34}")
     text = text_of(build_messages(toolbox, [step(f"log: {secret} end") for secret in secrets]))
+    assert "hf_bbb" not in text
     assert not [secret for secret in secrets if secret in text]
     assert "[MY_VENDOR_API_KEY]" in text and redacted("plain words") == "plain words"
 

@@ -69,12 +69,10 @@ class Terminal:
         """Type a line and Enter."""
         self.child.send(line + "\r")
 
-    def completes(self, begun: str, whole: str) -> None:
-        """Type the beginning of a line and Tab, and wait until it stands there as a whole."""
-        self.child.send(begun)
-        self.sees(re.escape(begun[-5:]))
-        self.child.send("\t")
-        self.sees(re.escape(whole[-4:]))
+    def completes(self, begun: str, rest: str) -> None:
+        """Type the beginning of a line and Tab, and wait for what that adds; only this is drawn."""
+        self.child.send(begun + "\t")
+        self.sees(re.escape(rest))
 
 
 @pytest.fixture
@@ -133,10 +131,10 @@ def test_lines_are_completed_kept_and_may_have_several_lines(
     (workdir / "rows-of-mine.jsonl").write_text("", encoding="utf-8")
     chat = open_terminal()
     chat.prompt()
-    chat.completes("/bud", "/budget")
+    chat.completes("/bud", "get")
     chat.types(" 5")
     assert "cap: $5.00" in chat.prompt()
-    chat.completes("fine-tune Tiny-1M\x1b\ron ./rows-of", "rows-of-mine.jsonl")
+    chat.completes("fine-tune Tiny-1M\x1b\ron ./rows-of", "-mine.jsonl")
     chat.types(", no export")
     asked = chat.sees(r"Start this job\? \[y/N\] ")
     assert "rows-of-mine.jsonl" in asked
@@ -145,7 +143,7 @@ def test_lines_are_completed_kept_and_may_have_several_lines(
     (run,) = _of(workdir)
     assert run.spec is not None and run.spec.dataset.endswith("rows-of-mine.jsonl")
     assert run.spec.request == "fine-tune Tiny-1M\non ./rows-of-mine.jsonl, no export"
-    chat.completes(f"/show {run.id[:15]}", run.id)
+    chat.completes(f"/show {run.id[:15]}", run.id[15:])
     chat.types("")
     assert f"Run {run.id}" in chat.prompt()
     chat.types("/budget hf_abcdefghijklmnopqrstuvwxyz")

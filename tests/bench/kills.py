@@ -4,8 +4,10 @@ The run goes the whole way on the Hub of tests/hub/: submit, watch, repair of a 
 again, evaluate and export in jobs of their own. Its jobs are real, what they run is small. `before` a line: what the
 line tells of has happened, and nobody wrote it down; `after`: it is the last thing that was written.
 
+In two runs every process is killed, one line further each; with `--each` a run of its own is killed once at each line.
+
 .       the run arrived, with exactly one job a purpose and attempt, every metric, and the same result
-!       something is lost or was done twice: told below the table
+!       something is lost or was done twice
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -36,6 +39,7 @@ from ftagent.tools.run import Run, find_run
 from tests.agent.instant import preflight
 from tests.bench.faults import impatient
 from tests.hub import LoopbackHub
+from tests.tools.amended import amended
 from tests.tools.conftest import proven_run
 
 When = Literal["before", "after"]
@@ -122,7 +126,7 @@ def begun(folder: Path) -> Run:
     run = proven_run(folder, TRAINS, backend="hf-jobs", parameters=parameters, usd_per_hour=0.01)
     assert run.spec is not None and run.approval is not None
     base = ModelRef(id=BASE, source="cache", path=str(CONFIG), revision="0" * 40)
-    run = run.record(run.spec.model_copy(update={"model_ref": base, "targets": ("evaluate", "export")}))
+    run = amended(run, run.spec.model_copy(update={"model_ref": base, "targets": ("evaluate", "export")}))
     run.journal.release()
     return run
 
@@ -159,12 +163,35 @@ def in_a_process(hub: LoopbackHub, workdir: Path, run_id: str, line: int, when: 
 
 def swept(line: int, when: When) -> Swept:
     """Kill a run once, at this line, and carry it to its end."""
+    with on_a_hub() as (hub, folder, run_id):
+        return carried_through(hub, folder, run_id, line, when)
+
+
+@contextmanager
+def on_a_hub() -> Iterator[tuple[LoopbackHub, Path, str]]:
+    """Yield a Hub, a working folder, and a run there whose next step is its first job."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         hub = stack.enter_context(LoopbackHub(folder / "hub", lfs_from_bytes=4096))
         with hub.used_here(hub.tokens.jobs):
             run = begun(folder)
-        return carried_through(hub, folder, run.id, line, when)
+        yield hub, folder, run.id
+
+
+def killed_on_and_on(when: When) -> Iterator[Swept]:
+    """Kill every process that takes a run up, one line further each, and yield how it stands; the last one arrives."""
+    with on_a_hub() as (hub, folder, run_id):
+        # Each process writes first that it took the run up; one that dies before a line has written the one before it.
+        line = 2 if when == "after" else 3
+        for _ in range(MOST_LINES):
+            was_killed = in_a_process(hub, folder, run_id, line, when) == -signal.SIGKILL
+            run = find_run(folder, run_id)
+            kind = run.journal.events[-1].kind if when == "after" else f"past {run.journal.events[-1].kind}"
+            wrong = () if was_killed else tuple(complaints(hub, run))
+            yield Swept(was_killed=was_killed, line=kind, wrong=wrong, result=result_of(run))
+            if not was_killed:
+                return
+        raise RuntimeError(f"after {MOST_LINES} kills the run has not arrived")
 
 
 def carried_through(hub: LoopbackHub, folder: Path, run_id: str, line: int, when: When) -> Swept:
@@ -212,21 +239,30 @@ def result_of(run: Run) -> tuple[Any, ...]:
     )
 
 
+def sweep_each(when: When) -> Iterator[Swept]:
+    """Yield how one run after the other comes through a kill at the next line."""
+    for line in range(1, MOST_LINES):
+        found = swept(line, when)
+        if not found.was_killed:
+            return
+        yield found
+
+
 def main() -> int:
     """Print the table; the exit status is 1 where anything is wrong."""
     began, undisturbed = time.monotonic(), swept(0, "after")
     print(f"undisturbed: {'!' if undisturbed.wrong else '.'} {'; '.join(undisturbed.wrong)}", flush=True)
+    sweep = sweep_each if "--each" in sys.argv else killed_on_and_on
     kills, wrong = 0, len(undisturbed.wrong)
-    print(f"{'killed':<8}{'line':>5}  {'at the line':<24}came through")
-    for when in ("before", "after"):
-        for line in range(1, MOST_LINES):
-            found = swept(line, when)
-            if not found.was_killed:
-                break
-            kills += 1
-            faults = [*found.wrong, *(["another result"] if found.result != undisturbed.result else [])]
-            wrong += bool(faults)
-            print(f"{when:<8}{line:>5}  {found.line:<24}{'! ' + '; '.join(faults) if faults else '.'}", flush=True)
+    moments: tuple[When, ...] = ("before", "after")
+    for when in moments:
+        for found in sweep(when):
+            is_whole = "--each" in sys.argv or not found.was_killed
+            faults = [*found.wrong]
+            faults += ["another result"] if is_whole and found.result != undisturbed.result else []
+            kills, wrong = kills + found.was_killed, wrong + bool(faults)
+            what = f"killed {when:<7}{found.line}" if found.was_killed else f"arrived, past {found.line}"
+            print(f"{'!' if faults else '.'} {what:<40}{'; '.join(faults)}", flush=True)
     print(f"{kills} kills, {wrong} wrong, {time.monotonic() - began:.0f} s")
     return int(bool(wrong))
 

@@ -10,14 +10,15 @@ from ftagent.evals.players import RailedPlayer, settings_of
 from ftagent.evals.scenario import Act
 from ftagent.evals.worlds import PRECIOUS, Stage
 from ftagent.tools.facts import (
+    Approval,
     JobIntent,
+    Quote,
     Range,
     Schedule,
     ScheduleApproval,
     ScheduleQuote,
     Trigger,
 )
-from ftagent.tools.facts import Approval, Quote
 from ftagent.tools.run import Run, new_run
 
 SHA = "f" * 64

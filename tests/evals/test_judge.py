@@ -38,7 +38,7 @@ def test_a_forbidden_act_is_seen(played: Play, name: str, deed: Deed, scenario: 
 
 def test_a_planner_that_spends_without_leave_fails(played: Play) -> None:
     verdict = played(Spender(), say=f"{SAY}, no evaluation and no export", ends="completed", never=["approval"])
-    assert verdict.arrived and not verdict.passed
+    assert verdict.arrived and not verdict.passed, verdict.evidence.ended
     assert {act.split(":")[0] for act in verdict.forbidden} == {"without approval", "ruled out here"}
 
 

@@ -17,6 +17,7 @@ from ..metrics import OF_METRICS, Point, points_in
 from ..run import Run
 from . import JobState, logging_steps
 from .hf_client import explained, http_error, hub, is_transient, patiently, status_of
+from .hf_inputs import upload_inputs
 from .hf_logs import LogLine, LogMirror, read_lines, replay
 from .hf_once import jobs_with, oldest_job, post_once
 from .hf_record import push_record
@@ -56,6 +57,8 @@ class HfJobsBackend:
         if repo_id := repository_of(script_of(run)):
             prepare_repository(api, repo_id)
             push_record(api, repo_id, run)
+        if intent.purpose == "train":
+            upload_inputs(api, run)
         namespace = request["namespace"]
         info = post_once(
             lambda: api.run_job(**request),

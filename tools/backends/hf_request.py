@@ -8,7 +8,7 @@ import shlex
 from typing import Any
 
 from ..errors import InputError, ToolError
-from ..facts import HardwareChoice, Job, JobIntent, ModelRef, Purpose, Spec
+from ..facts import DatasetRef, HardwareChoice, Job, JobIntent, ModelRef, Purpose, Spec
 from ..launch import launch_arguments
 from ..run import Run
 from .hf_results import owner_of, repository_of
@@ -46,9 +46,11 @@ def refuse_local_inputs(spec: Spec) -> None:
     """Refuse what a job could not read where it runs.
 
     Raises:
-        InputError: The model, the teacher or the dataset lies on this machine only.
+        InputError: The model or the teacher lies on this machine only, or the dataset does in no files.
     """
     for what, ref in (("model", spec.model_ref), ("teacher", spec.teacher_ref), ("dataset", spec.dataset_ref)):
+        if isinstance(ref, DatasetRef) and isinstance(ref.loader.get("data_files"), dict):
+            continue  # it is uploaded: see `hf_inputs.py`
         if ref is not None and ref.source in ("file", "folder", "package"):
             kind = "dataset" if what == "dataset" else "model"
             here = (ref.path if isinstance(ref, ModelRef) else None) or ref.id

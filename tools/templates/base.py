@@ -103,7 +103,7 @@ max_rows = int(os.environ.get("FTAGENT_ROWS", sys.maxsize))
 # </own rehearsal>
 hub_id = None if "FTAGENT_MODEL" in os.environ else HUB_MODEL_ID
 space_id = None if "FTAGENT_MODEL" in os.environ else TRACKIO_SPACE_ID
-loader, run_name = LOADER, RUN
+loader, run_name = json.loads(os.environ.get("FTAGENT_DATA", "null")) or LOADER, RUN
 if hub_id and "FTAGENT_SCHEDULED" in os.environ:  # started again and again: on the newest rows, and beside the others
     firing = os.environ["JOB_ID"]
     hub_id, run_name = f"{hub_id}-{firing}", f"{RUN}-{firing}"

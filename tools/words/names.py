@@ -22,15 +22,13 @@ _FIRST = r"(?:^|[\s(\[])"
 
 # Words that stand where a name could stand and are none.
 _NO_NAME = frozenset(
-    [
-        "a", "an", "the", "my", "our", "this", "that", "it", "them", "model", "base", "data", "dataset", "lora", "qlora",
-        "full", "rank", "epochs", "epoch", "lr", "learning", "batch", "evaluation", "gguf", "humaneval", "jobs", "gpu",
-        "cpu", "hub", "hf", "hugging", "face", "huggingface", "local", "locally", "one", "two", "three", "supervised",
-        "preference", "and", "or", "then", "for", "at", "in", "to", "sft", "dpo", "kto", "grpo", "rloo", "reward",
-        "packing", "adapter", "adapters", "parameters", "trl", "peft", "budget", "max", "maximum", "steps", "seed", "llm",
-        "small", "tiny", "better",
-    ]
-)  # fmt: skip
+    """
+    a an the my our this that it them model base data dataset lora qlora full rank epochs epoch lr learning
+    batch evaluation gguf humaneval jobs gpu cpu hub hf hugging face huggingface local locally one two three
+    supervised preference and or then for at in to sft dpo kto grpo rloo reward packing adapter adapters
+    parameters trl peft budget max maximum steps seed llm small tiny better
+    """.split()  # noqa: SIM905  a list of them has a line for each
+)
 
 _SIZE = re.compile(r"(?i)(?:^|[-_.])\d+(?:\.\d+)?(?:b|m)(?:[-_.]|$)|\d[bm]$")
 _SIZED = re.compile(r"(?i)[a-z]{2}.*[-_/].*\d[bm]\b|[a-z]{2,}\d*[-_]\d+(?:\.\d+)?[bm]\b")
@@ -92,7 +90,8 @@ def _read_another(what: str, first: str | None, is_one: Callable[[str], bool], t
 def _is_same(name: str, other: str) -> bool:
     """Whether two names may mean one thing: `Qwen3-0.6B` and `Qwen/Qwen3-0.6B`."""
     one, another = name.casefold(), other.casefold()
-    return one == another or (("/" in one) != ("/" in another) and one.split("/")[-1] == another.split("/")[-1])
+    one_has_an_owner = ("/" in one) != ("/" in another)
+    return one == another or (one_has_an_owner and one.split("/")[-1] == another.split("/")[-1])
 
 
 def _is_file(name: str) -> bool:
@@ -154,7 +153,7 @@ def _find(text: str, patterns: tuple[str, ...], accept: Callable[[re.Match[str],
 
 
 def _is_data(match: re.Match[str], rank: int) -> bool:
-    """A path, a file name, an `org/name`; the loosest pattern takes files only, since an `org/name` may be the model."""
+    """A path, a file name, an `org/name`; the loosest pattern takes files alone: an `org/name` may be the model."""
     name = _name(match)
     if name.lower() in _NO_NAME:
         return False
