@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import shlex
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
-from ..tools.errors import ApprovalNeeded
+from ..tools.errors import ApprovalNeeded, UserError
 from ..tools.facts import Approval, Quote, ScheduleApproval, ScheduleQuote
 from ..tools.jobs import hold_to_cap
 from ..tools.later_cost import NAMES
@@ -14,6 +15,9 @@ from ..tools.run import Run
 
 Decide = Callable[[Any], bool]
 """Answers a `Quote` or a `ScheduleQuote`; one that has a person behind it says so in its `asks_a_person`."""
+
+AsyncDecide = Callable[[Any], Awaitable[bool]]
+"""The same as a coroutine, for `FineTuneAgent.arun` and its siblings."""
 
 
 def approve(run: Run, quote: Quote, decide: Decide | bool | None) -> Approval:
@@ -37,7 +41,7 @@ def approve(run: Run, quote: Quote, decide: Decide | bool | None) -> Approval:
     if decide is True:
         return Approval(quote=quote, by="--yes")
     run.journal.tell("asks", text=f"the job on `{quote.flavor}` ({words(quote)}) waits for an approval")
-    if decide is False or not decide(quote):
+    if decide is False or not _says_yes(decide, quote):
         raise ApprovalNeeded(
             f"the job on `{quote.flavor}` ({words(quote)}) was declined.",
             hint=f"nothing was started; `ftagent resume {run.id}` asks again",
@@ -61,9 +65,19 @@ def approve_schedule(run: Run, quote: ScheduleQuote, decide: Decide | bool | Non
             f"a schedule ({schedule_words(quote)}) spends again and again: only a person can approve it.",
             hint=f"in a terminal: `ftagent tool schedule_run --run {run.id} --when {shlex.quote(quote.trigger.words)}`",
         )
-    if not decide(quote):
+    if not _says_yes(decide, quote):
         raise ApprovalNeeded(f"the schedule ({schedule_words(quote)}) was declined.", hint="nothing was scheduled")
     return ScheduleApproval(quote=quote, by="person")
+
+
+def _says_yes(decide: Decide, quote: Quote | ScheduleQuote) -> bool:
+    """Return the answer; a coroutine is none, though Python would take it for a yes."""
+    answer: object = decide(quote)
+    if inspect.isawaitable(answer):
+        if inspect.iscoroutine(answer):
+            answer.close()
+        raise UserError("the approval is a coroutine, and nobody awaits it here.", hint="arun, astream and aresume do")
+    return bool(answer)
 
 
 def schedule_words(quote: ScheduleQuote) -> str:

@@ -1,43 +1,45 @@
-"""Any LLM through litellm, with the cost of each call booked at the call; and the rail that carries a weak one.
+"""Any LLM through litellm: patient with a busy server, plain about a wrong key, and with a price for each call.
 
-litellm costs seconds to import and is imported only here, when an LLM is asked for. Its versions to avoid stand in
-`pyproject.toml`: 1.82.7, 1.82.8 and 1.107.0 were malicious, and the 1.106 line crashes on tool calls.
+litellm costs seconds to import and is imported only here and in `llm_errors.py`, when an LLM is asked for. Its versions
+to avoid stand in `pyproject.toml`: 1.82.7, 1.82.8 and 1.107.0 were malicious, and the 1.106 line crashes on tool calls.
 """
 
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
-from collections import deque
+import random
+from collections.abc import Callable
+from time import sleep
 from typing import Any
+from urllib.parse import urlsplit
 
-from smolagents.models import ChatMessage, LiteLLMModel, Model
+from smolagents.models import ChatMessage, LiteLLMModel
 
 from ..tools.errors import UserError
-from ..tools.facts import LlmCall, Note
 from ..tools.settings import Settings
-from .planner import BuiltinPlanner
-from .toolbox import Toolbox
+from .llm_errors import LlmDown, asked_to_wait_s, explain, is_passing, is_too_long
 
-USELESS_TURNS = 3
-RETRIES = 4
+TRIES = 6
+FIRST_WAIT_S = 1.0
+LONGEST_WAIT_S = 60.0
+"""Of one wait; a server that asks for a longer one is told of, and the run can be resumed then."""
 TIMEOUT_S = 120
-MAX_TOKENS = 2048  # a call and the reasoning before it; a small model that never stops is cut here
+MAX_TOKENS = 4096  # a call and the reasoning before it, where litellm knows the model
+MAX_TOKENS_UNKNOWN = 1024  # a small model that never stops is cut here
+WINDOW = 8192
+"""Tokens of a model that litellm does not know."""
 
 
-def make_planner(settings: Settings, toolbox: Toolbox) -> Model:
-    """Return the planner that the settings name."""
-    if settings.llm == "builtin":
-        return BuiltinPlanner(toolbox)
-    return RailedPlanner(toolbox, connect(settings))
+class TooLong(Exception):
+    """The server says that the prompt is longer than the model's window."""
 
 
-def connect(settings: Settings) -> Model:
-    """Return a litellm model for `settings.llm`.
+def connect(settings: Settings) -> Llm:
+    """Return the LLM that the settings name; nothing is asked of it yet.
 
     Raises:
-        UserError: litellm is not installed.
+        UserError: litellm is not installed, or knows no provider for this id.
     """
     if importlib.util.find_spec("litellm") is None:
         raise UserError(
@@ -49,89 +51,125 @@ def connect(settings: Settings) -> Model:
     import litellm
 
     litellm.suppress_debug_info = True
-    local: dict[str, Any] = {"api_base": settings.llm_base_url, "api_key": "none"} if settings.llm_base_url else {}
-    return LiteLLMModel(
-        model_id=settings.llm,
-        retry=False,  # smolagents waits a minute and more; litellm's own retries back off in seconds
-        num_retries=RETRIES,
-        timeout=TIMEOUT_S,
-        max_tokens=MAX_TOKENS,
-        drop_params=True,
-        **local,
-    )
+    try:
+        provider = litellm.get_llm_provider(settings.llm, api_base=settings.llm_base_url)[1]
+    except litellm.exceptions.BadRequestError as error:
+        raise explain(error, settings) or error from error
+    return Llm(settings, provider)
 
 
-class RailedPlanner(Model):
-    """An LLM that may decide, and the built-in planner that takes a step when the LLM gets nowhere.
-
-    Three useless turns in a row, or the same call with the same result twice, and the built-in planner takes that
-    one step; the journal says so.
+class Llm(LiteLLMModel):
+    """A model of any provider, asked until it answers or until there is no hope that it will.
 
     Args:
-        toolbox: Knows where the run stands and what is legal.
-        llm: The model that is asked first.
+        settings: Names the model, and where it is served.
+        provider: litellm's name of the provider.
     """
 
-    def __init__(self, toolbox: Toolbox, llm: Model) -> None:
-        super().__init__(model_id=llm.model_id)
-        self.toolbox = toolbox
-        self.llm = llm
-        self.builtin = BuiltinPlanner(toolbox)
-        self._settled = -1
-        self._useless = 0
-        self._last_calls: deque[str] = deque(maxlen=2)
+    def __init__(self, settings: Settings, provider: str) -> None:
+        import litellm
+
+        self.settings = settings
+        self.tell: Callable[[str], Any] = lambda _: None
+        """Hears of every wait."""
+        self.info: dict[str, Any] = _info(settings.llm)
+        """What litellm knows of the model: window, prices, abilities. Empty for one that it does not know."""
+        self.answer_tokens = min(MAX_TOKENS, self.info.get("max_output_tokens") or MAX_TOKENS_UNKNOWN)
+        self.window: int = settings.llm_window or self.info.get("max_input_tokens") or WINDOW
+        local: dict[str, Any] = {"api_base": settings.llm_base_url} if settings.llm_base_url else {}
+        if settings.llm_base_url and litellm.validate_environment(settings.llm).get("missing_keys"):
+            local["api_key"] = "none"
+        if provider == "anthropic":  # others find the same beginning by themselves
+            local["cache_control_injection_points"] = [{"location": "message", "role": "system"}]
+        super().__init__(
+            model_id=settings.llm,
+            retry=False,  # smolagents waits a minute and more, and knows no Retry-After
+            max_retries=0,
+            num_retries=0,
+            timeout=TIMEOUT_S,
+            max_tokens=self.answer_tokens,
+            drop_params=True,
+            **local,
+        )
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it is served by this very machine, and has no price that litellm knows: then it costs no money."""
+        host = urlsplit(self.settings.llm_base_url or "").hostname
+        return host in ("127.0.0.1", "::1", "localhost") and not self.is_priced
+
+    @property
+    def is_priced(self) -> bool:
+        """Whether litellm's table has a price for it."""
+        return bool(self.info.get("input_cost_per_token") or self.info.get("output_cost_per_token"))
 
     def generate(self, messages: list[Any], *args: Any, **options: Any) -> ChatMessage:
-        """Return one tool call: the LLM's, or the built-in planner's when the LLM is stuck."""
-        self._count_useless()
-        if self._useless >= USELESS_TURNS or self._repeats():
-            self._take_over()
-            return self.builtin.generate(messages)
-        message = self.llm.generate(messages, *args, **options)
-        self._book(message)
-        if message.tool_calls:
-            # One call a turn: parallel calls would share one observation, and a paid tool must never run twice.
-            message.tool_calls = message.tool_calls[:1]
-            call = message.tool_calls[0].function
-            self._last_calls.append(f"{call.name} {json.dumps(call.arguments, default=str)}")
-        else:
-            self._last_calls.append(str(message.content))
-        return message
+        """Ask once, and again while the server is busy; what it asks to wait is waited.
 
-    def _count_useless(self) -> None:
-        """A turn was useful when it settled a fact; the LLM's own bookkeeping does not count."""
-        settled = sum(event.kind not in ("llm_call", "note") for event in self.toolbox.run.journal.events)
-        self._useless = 0 if settled != self._settled else self._useless + 1
-        if settled != self._settled:
-            self._last_calls.clear()
-        self._settled = settled
+        Raises:
+            UserError: The key, the model's id or the address is wrong, or nothing is left to spend.
+            LlmDown: It did not answer, however often it was asked.
+            TooLong: The prompt is longer than the model's window.
+            litellm.exceptions.BadRequestError: The server does not take what was sent.
+        """
+        for tried in range(1, TRIES + 1):
+            try:
+                return super().generate(messages, *args, **options)
+            except Exception as error:
+                if is_too_long(error):
+                    raise TooLong from error
+                if not is_passing(error):
+                    if plain := explain(error, self.settings):
+                        raise plain from error
+                    raise
+                wait_s = asked_to_wait_s(error)
+                if tried == TRIES or (wait_s or 0.0) > LONGEST_WAIT_S:
+                    raise LlmDown.after(tried, error, self.settings, wait_s) from error
+                self._wait(tried, wait_s, error)
+        raise AssertionError("every try answers or raises")
 
-    def _repeats(self) -> bool:
-        return len(self._last_calls) == 2 and self._last_calls[0] == self._last_calls[1]
+    def _wait(self, tried: int, asked_s: float | None, error: BaseException) -> None:
+        """Wait as long as was asked, else twice as long as before, with a random part: many must not come at once."""
+        doubled = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2 ** (tried - 1))
+        wait_s = asked_s if asked_s is not None else doubled * random.uniform(0.5, 1.0)
+        self.tell(f"{self.model_id}: {type(error).__name__}; try {tried + 1} of {TRIES} in {wait_s:.1f} s")
+        sleep(wait_s)
 
-    def _take_over(self) -> None:
-        step = self.toolbox.expected() or "final_answer"
-        why = "the same call twice" if self._repeats() else f"{self._useless} turns that settled nothing"
-        self.toolbox.run = self.toolbox.run.record(
-            Note(code="rail", text=f"The built-in planner took {step}, after {why} by {self.model_id}.")
-        )
-        self._useless = 0
-        self._last_calls.clear()
-        self.toolbox.last_error = None
+    def count(self, messages: list[Any], tools: list[Any]) -> int:
+        """Return about how many tokens a prompt has, by a tokenizer of litellm's."""
+        import litellm
+        from smolagents.models import get_tool_json_schema
 
-    def _book(self, message: ChatMessage) -> None:
-        usage = message.token_usage
-        self.toolbox.run = self.toolbox.run.record(
-            LlmCall(
-                model=str(self.model_id),
-                prompt_tokens=usage.input_tokens if usage else 0,
-                completion_tokens=usage.output_tokens if usage else 0,
-                cost_usd=_price(message.raw),
-            )
-        )
+        text = "\n".join(str(message.content) for message in messages) + str([get_tool_json_schema(t) for t in tools])
+        return litellm.token_counter(model=self.settings.llm, text=text)
+
+    def worst_usd(self, prompt_tokens: int) -> float | None:
+        """Return the most that a call of so many tokens can cost in US dollars; None where no price is known."""
+        if self.is_here:
+            return 0.0
+        if not self.is_priced:
+            return None
+        each = (self.info.get("input_cost_per_token") or 0.0, self.info.get("output_cost_per_token") or 0.0)
+        return prompt_tokens * each[0] + self.answer_tokens * each[1]
+
+    def cost_usd(self, message: ChatMessage) -> float | None:
+        """Return what a call cost by litellm's table, cached tokens at their own price; None where it has none."""
+        if self.is_here:
+            return 0.0
+        hidden = getattr(message.raw, "_hidden_params", None) or {}
+        return hidden.get("response_cost") if self.is_priced else None
 
 
-def _price(response: Any) -> float | None:
-    """Return what a call cost in US dollars, or None where litellm has no price (it answers 0.0 there)."""
-    hidden = getattr(response, "_hidden_params", None) or {}
-    return hidden.get("response_cost") or None
+def cached_tokens(message: ChatMessage) -> int:
+    """Return how many tokens of the prompt the provider had in its cache."""
+    usage = getattr(message.raw, "usage", None)
+    return getattr(getattr(usage, "prompt_tokens_details", None), "cached_tokens", None) or 0
+
+
+def _info(model: str) -> dict[str, Any]:
+    import litellm
+
+    try:
+        return dict(litellm.get_model_info(model))
+    except Exception:  # noqa: BLE001 - litellm raises a bare Exception for a model that it does not know
+        return {}

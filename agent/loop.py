@@ -2,34 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import copy
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from smolagents import AgentGenerationError, LogLevel, Tool, ToolCallingAgent
 from smolagents.agents import FinalAnswerPromptTemplate, ManagedAgentPromptTemplate, PlanningPromptTemplate
 from smolagents.memory import ActionStep
+from smolagents.models import get_tool_json_schema
 from smolagents.utils import AgentToolExecutionError
 
 from ..tools import report
 from ..tools.attach import find_or_attach
 from ..tools.data.shaping.mappings import Row
-from ..tools.errors import FtagentError, ToolError, UserError
-from ..tools.facts import Ended, Resumed
+from ..tools.errors import FtagentError, Stopped, ToolError, UserError
+from ..tools.facts import Ended, Note, Resumed
 from ..tools.gates import closed_gate, next_tool
+from ..tools.jobs import end_work
 from ..tools.journal import Event, Listener
-from ..tools.run import Run, new_run, report_path
+from ..tools.run import Run, new_run, refold, report_path
 from ..tools.script import hash_on_disk
 from ..tools.settings import Settings, carried_over, load_settings
-from .approval import Decide
-from .context import build_messages, system_prompt
+from ..tools.stopping import Stop, current, working_under
+from .approval import AsyncDecide, Decide
+from .asynchronous import awaited, in_thread, stream_async
+from .context import build_messages, system_prompt, tokens_of
 from .events import stream_events
-from .llm import make_planner
+from .llm import connect
 from .notify import notifiers
-from .toolbox import Toolbox, ToolInfo, input_schema, tool_info
+from .rails import planner_failure
+from .sweep import Sweep, run_sweep
+from .switch import Planner
+from .toolbox import Ask, Toolbox, ToolInfo, input_schema, tool_info
 
-MAX_STEPS = 200
+MAX_STEPS = 1000
+"""Of the loop; an LLM has `progress.MOST_TURNS` of them, and the built-in planner needs one a step."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +56,16 @@ class RunResult:
         return self.run.cost_usd
 
     @property
+    def llm_calls(self) -> int:
+        """How often the planner's LLM was asked."""
+        return len(self.run.llm_calls)
+
+    @property
+    def prompt_tokens(self) -> int:
+        """What the planner's LLM read, in tokens, over all its calls."""
+        return sum(call.prompt_tokens for call in self.run.llm_calls)
+
+    @property
     def ok(self) -> bool:
         """Whether everything that was asked for is there."""
         return self.run.ended is not None and self.run.ended.status in ("completed", "dry_run")
@@ -59,7 +79,9 @@ class FineTuneAgent:
         backend: `local` or `hf-jobs`.
         max_cost: Hard cap in US dollars over GPU and LLM money together.
         workdir: Where `training_reports/` lies; the current folder by default.
-        approve: True approves what stays under the cap; a callable is shown each quote; None refuses to spend.
+        approve: True approves what stays under the cap; a callable is shown each quote; None refuses to spend. In
+            `arun`, `astream` and `aresume` it may be a coroutine.
+        ask: Puts a planner's question to a person and returns the answer; None: nobody is there, and nothing is asked.
         dry_run: Do all that is free and stop before anything is submitted.
         listeners: Called with every event, in order.
         settings: Everything at once, already built; the arguments above are then left out.
@@ -72,7 +94,8 @@ class FineTuneAgent:
         backend: str | None = None,
         max_cost: float | None = None,
         workdir: Path | str | None = None,
-        approve: Decide | bool | None = None,
+        approve: Decide | AsyncDecide | bool | None = None,
+        ask: Ask | None = None,
         dry_run: bool = False,
         listeners: Sequence[Listener] = (),
         settings: Settings | None = None,
@@ -81,8 +104,52 @@ class FineTuneAgent:
             {"llm": llm, "backend": backend, "max_cost_usd": max_cost, "workdir": workdir}
         )
         self.approve = approve
+        self.ask = ask
         self.dry_run = dry_run
         self.listeners = tuple(listeners)
+        self._stops: set[Stop] = set()
+        self._planners: list[Planner] = []
+
+    def switch_llm(self, llm: str, base_url: str | None = None) -> None:
+        """Let another planner take the next turn of every run under way, and all of later runs; from any thread.
+
+        A run's journal says so. An LLM that fails before its first answer gives the turn back to the former planner.
+
+        Args:
+            llm: A litellm model id, or `builtin`.
+            base_url: Where an OpenAI-compatible server of that model is.
+
+        Raises:
+            UserError: litellm is not installed, or knows no provider for this id; nothing is switched then.
+        """
+        settings = self.settings.model_copy(update={"llm": llm, "llm_base_url": base_url, "llm_window": None})
+        if llm != "builtin":
+            connect(settings)
+        self.settings = settings
+        for planner in tuple(self._planners):
+            planner.switch(settings)
+
+    def sweep(self, instruction: str, variants: Sequence[str], *, max_cost: float | None = None) -> Sweep:
+        """Do what the sentence asks once for each variant, one after the other, under one budget.
+
+        Args:
+            instruction: The request, in plain words.
+            variants: What is added to the request, such as `rank 8` and `rank 64`.
+            max_cost: Cap in US dollars over all runs together; by default that of the agent.
+
+        Returns:
+            Every run and how it ended, those that were left out and why, and the runs side by side.
+
+        Raises:
+            UserError: There is no variant, or one cannot be used; what was done before stays.
+        """
+        return run_sweep(self, instruction, variants, max_cost)
+
+    def with_cap(self, max_cost: float | None) -> FineTuneAgent:
+        """Return an agent that differs in its cap alone, in US dollars."""
+        twin = copy.copy(self)  # `cancel` and `switch_llm` reach its runs, too
+        twin.settings = self.settings.model_copy(update={"max_cost_usd": max_cost})
+        return twin
 
     def run(self, instruction: str, *, rows: Mapping[str, Callable[[], Iterable[Row]]] | None = None) -> RunResult:
         """Do what the sentence asks.
@@ -122,6 +189,45 @@ class FineTuneAgent:
             lambda listener: self._drive(new_run(self.settings), instruction, (*self.listeners, listener))
         )
 
+    async def arun(
+        self, instruction: str, *, rows: Mapping[str, Callable[[], Iterable[Row]]] | None = None
+    ) -> RunResult:
+        """Do as `run` does, in a thread of its own; cancelling the task stops the work and leaves the job."""
+        agent = self._awaiting()
+        return await in_thread(lambda: agent.run(instruction, rows=rows))
+
+    async def aresume(self, run_id: str | None = None) -> RunResult:
+        """Do as `resume` does, in a thread of its own; cancelling the task stops the work and leaves the job."""
+        agent = self._awaiting()
+        return await in_thread(lambda: agent.resume(run_id))
+
+    async def astream(self, instruction: str) -> AsyncGenerator[Event]:
+        """Do what the sentence asks, and yield every event as it happens; leaving the stream stops the work."""
+        agent = self._awaiting()
+        work = stream_async(
+            lambda listener: agent._drive(new_run(agent.settings), instruction, (*agent.listeners, listener))
+        )
+        async with aclosing(work) as events:
+            async for event in events:
+                yield event
+
+    def cancel(self, *, keep_job: bool = False) -> None:
+        """End what this agent works on now, from any thread, at its next safe place.
+
+        `run`, `resume` and their twins then return as usual: the job was ended and the run's journal says `cancelled`.
+
+        Args:
+            keep_job: Only stop following: the job goes on, the run stays open, and `resume` takes it up.
+        """
+        for stop in tuple(self._stops):
+            stop.ask(keep_job=keep_job)
+
+    def _awaiting(self) -> FineTuneAgent:
+        """Return this agent with an approval, and answers to questions, that a thread can ask for."""
+        twin = copy.copy(self)
+        twin.approve, twin.ask = awaited(self.approve), awaited(self.ask)
+        return twin
+
     def _resume(self, run_id: str | None, listeners: Sequence[Listener]) -> RunResult:
         run = find_or_attach(self.settings, run_id)
         if run.spec is None:
@@ -135,22 +241,66 @@ class FineTuneAgent:
     def _drive(self, run: Run, instruction: str, listeners: Sequence[Listener], resumed: bool = False) -> RunResult:
         """Let the planner work until the way is at its end, and journal how it ended."""
         run.journal.listeners = [report.writer(run.journal), *listeners, *notifiers(self.settings)]
-        toolbox = Toolbox(run, request=instruction, decide=self.approve, dry_run=self.dry_run)
+        # A coroutine among the approvals is refused where it is asked (`approval.py`).
+        decide = cast("Decide | bool | None", self.approve)
+        toolbox = Toolbox(run, request=instruction, decide=decide, ask=self.ask, dry_run=self.dry_run)
+        stop = current() or Stop()
+        self._stops.add(stop)
         try:
-            if resumed:
-                settings = carried_over(run.settings, self.settings)
-                run = run if settings == run.settings else run.record(settings)
-                repairs_next = closed_gate("repair_run", run) is None
-                toolbox.run = run.record(Resumed(script_sha256=hash_on_disk(run), keeps_failure=repairs_next))
-            answer = _run_agent(toolbox)
-            toolbox.run = toolbox.run.record(_ending(toolbox.run, self.dry_run, answer))
+            answer = self._work(toolbox, stop, carried=self.settings if resumed else None)
         except FtagentError as error:
             toolbox.run.journal.tell("error", code=error.code, message=error.message, hint=error.hint)
             raise
         finally:
+            self._stops.discard(stop)
             toolbox.run.journal.release()
         settled = toolbox.run.journal.folder is not None
         return RunResult(run=toolbox.run, report=report_path(toolbox.run) if settled else None, answer=answer)
+
+    def _work(self, toolbox: Toolbox, stop: Stop, carried: Settings | None) -> str:
+        """Take the run up where it is an earlier one, let the planner work, and journal how it ended."""
+        try:
+            with working_under(stop):
+                if carried is not None:
+                    _take_up(toolbox, carried)
+                answer = self._let_plan(toolbox)
+        except Stopped:
+            return _end_stopped(toolbox, stop.keeps_job)
+        toolbox.run = toolbox.run.record(_ending(toolbox.run, self.dry_run, answer))
+        return answer
+
+    def _let_plan(self, toolbox: Toolbox) -> str:
+        """Let the planner walk the way, and return its last words."""
+        agent = RailedAgent(toolbox)
+        self._planners.append(agent.planner)
+        try:
+            return str(agent.run(toolbox.request or "", max_steps=MAX_STEPS))
+        except AgentGenerationError as error:
+            raise planner_failure(error, toolbox.run.settings) from error
+        finally:
+            self._planners.remove(agent.planner)
+
+
+def _take_up(toolbox: Toolbox, present: Settings) -> None:
+    run = toolbox.run
+    settings = carried_over(run.settings, present)
+    run = run if settings == run.settings else run.record(settings)
+    repairs_next = closed_gate("repair_run", run) is None
+    toolbox.run = run.record(Resumed(script_sha256=hash_on_disk(run), keeps_failure=repairs_next))
+
+
+def _end_stopped(toolbox: Toolbox, keeps_job: bool) -> str:
+    """Journal that the work was stopped from outside; the job is ended with it, or goes on under its name."""
+    run = refold(toolbox.run.journal)  # a tool that was stopped half way has journalled more than it returned
+    if keeps_job:
+        job = f"; job {run.job.id} goes on" if run.job is not None and run.job_is_live else ""
+        answer = f"Stopped from outside{job}: `ftagent resume {run.id}` takes it up."
+        toolbox.run = run.record(Note(code="stopped", text=answer))
+    else:
+        run = end_work(run)
+        answer = "Cancelled from outside."
+        toolbox.run = run.record(Ended(status="cancelled", reason=answer))
+    return answer
 
 
 def _ending(run: Run, dry_run: bool, answer: str) -> Ended:
@@ -162,34 +312,18 @@ def _ending(run: Run, dry_run: bool, answer: str) -> Ended:
     return Ended(status="completed" if done else "failed", reason=answer)
 
 
-def _run_agent(toolbox: Toolbox) -> str:
-    agent = RailedAgent(toolbox)
-    try:
-        return str(agent.run(toolbox.request or "", max_steps=MAX_STEPS))
-    except AgentGenerationError as error:
-        raise _planner_failure(error, toolbox) from error
-
-
-def _planner_failure(error: AgentGenerationError, toolbox: Toolbox) -> Exception:
-    """Return what really went wrong inside the planner."""
-    cause = error.__cause__
-    if isinstance(cause, FtagentError) or cause is None:
-        return cause or error
-    return UserError(
-        f"the planner `{toolbox.run.settings.llm}` failed: {type(cause).__name__}: {' '.join(str(cause).split())}",
-        hint="check the model id, the key and --llm-base-url; without --llm the built-in planner does the job",
-    )
-
-
 class RailedAgent(ToolCallingAgent):
     """A `ToolCallingAgent` that is offered only what is legal now and reads the state anew every turn."""
 
     def __init__(self, toolbox: Toolbox) -> None:
         self.toolbox = toolbox
+        self.planner = Planner(toolbox)
+        self.planner.rebuild = self._messages
+        self._prompt = system_prompt()
         super().__init__(
             tools=[],
-            model=make_planner(toolbox.run.settings, toolbox),
-            prompt_templates=_templates(),
+            model=self.planner,
+            prompt_templates=_templates(self._prompt),
             verbosity_level=LogLevel.OFF,
         )
 
@@ -201,7 +335,15 @@ class RailedAgent(ToolCallingAgent):
 
     def write_memory_to_messages(self, summary_mode: bool = False) -> list[Any]:
         """Rebuild what the planner reads from the run itself."""
-        return build_messages(self.toolbox, [step for step in self.memory.steps if isinstance(step, ActionStep)])
+        return self._messages(self.planner.room)
+
+    def _messages(self, room: int | None) -> list[Any]:
+        """Return the prompt of this turn, in at most so many tokens, those of the offered tools among them."""
+        if room is None:
+            return []  # the built-in planner reads none
+        steps = [step for step in self.memory.steps if isinstance(step, ActionStep)]
+        offered = tokens_of(str([get_tool_json_schema(tool) for tool in self.tools_and_managed_agents]))
+        return build_messages(self.toolbox, steps, room - offered, self._prompt)
 
     def execute_tool_call(self, tool_name: str, arguments: dict[str, Any] | str) -> Any:
         """Call a tool; only what the planner can mend becomes an observation, all else ends the run."""
@@ -233,10 +375,10 @@ def _for_planners(info: ToolInfo) -> dict[str, dict[str, Any]]:
     return {name: entry for name, entry in input_schema(info).items() if name not in hidden}
 
 
-def _templates() -> Any:
+def _templates(system: str) -> Any:
     """Return smolagents' prompt templates: ours for the system, empty ones for what this loop never does."""
     return {
-        "system_prompt": system_prompt(),
+        "system_prompt": system,
         "planning": PlanningPromptTemplate(initial_plan="", update_plan_pre_messages="", update_plan_post_messages=""),
         "managed_agent": ManagedAgentPromptTemplate(task="", report=""),
         "final_answer": FinalAnswerPromptTemplate(

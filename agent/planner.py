@@ -47,8 +47,11 @@ class BuiltinPlanner(Model):
         if self.toolbox.last_error is not None:
             raise self.toolbox.last_error
         spec = self.toolbox.run.spec
-        if spec is not None and spec.questions:
-            raise InputError(spec.questions[0], hint="say it in the instruction")
+        if spec is not None and spec.questions and not self.toolbox.answered:
+            asked = {answer.question for answer in self.toolbox.run.answers}
+            if "ask_user" not in self.toolbox.legal() or spec.questions[0] in asked:
+                raise InputError(spec.questions[0], hint="say it in the instruction")
+            return tool_call("ask_user", {"question": spec.questions[0]})
         step = self.toolbox.expected()
         if step is None:
             return tool_call("final_answer", {"answer": summary(self.toolbox.run)})

@@ -13,19 +13,11 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from pydantic import BaseModel
-
-from ..tools.dataset import DataRefused
-from ..tools.errors import FtagentError, InputError, UserError
-from ..tools.facts import Spec
-from ..tools.plan import plan_for
-from ..tools.run import Run, find_run, home_of, new_run
+from ..tools.errors import FtagentError, UserError
 from ..tools.settings import Settings
+from .called import call_tool, outer_options
 from .console import RunConsole
-from .toolbox import TOOL_NAMES, Toolbox, ToolInfo, error_object, input_schema, tool_info
-
-WITHOUT_A_RUN = ("plan_run", "validate_dataset", "pick_hardware", "read_skill")
-_SPEC_OPTIONS = ("model", "dataset", "method", "subset", "split")
+from .toolbox import TOOL_NAMES, ToolInfo, error_object, input_schema, tool_info
 
 
 def run_tool(
@@ -76,15 +68,11 @@ def _parser(info: ToolInfo, parser_type: type[argparse.ArgumentParser]) -> argpa
         description=info.description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    inputs = input_schema(info)
-    for name, entry in inputs.items():
+    for name, entry in input_schema(info).items():
         _add_option(parser, name, entry)
-    if info.name in WITHOUT_A_RUN and info.takes_run:
-        for name in _SPEC_OPTIONS:
-            if name not in inputs:
-                parser.add_argument(f"--{name}", help=f"the {name}, where no --run is given")
+    for name, text in outer_options(info).items():
+        parser.add_argument(f"--{name}", metavar="ID" if name == "run" else None, help=text)
     if info.takes_run:
-        parser.add_argument("--run", dest="run_id", metavar="ID", help="the run to work on")
         parser.add_argument("--yes", action="store_true", help="approve what stays under the cap")
         parser.add_argument("--max-cost", type=float, metavar="USD", help="hard cap in US dollars")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -107,51 +95,7 @@ def _add_option(parser: argparse.ArgumentParser, name: str, entry: dict[str, Any
 
 
 def _call(info: ToolInfo, options: argparse.Namespace, settings: Settings, console: RunConsole) -> Any:
-    given = {name: value for name in info.arguments.model_fields if (value := getattr(options, name, None)) is not None}
-    if not info.takes_run:
-        return info.function(**given)
-    run = _open(info, options, settings)
-    run.journal.listeners += [] if options.json else [console]
+    given = {name: getattr(options, name, None) for name in (*info.arguments.model_fields, *outer_options(info))}
     person = sys.stdin.isatty() and sys.stderr.isatty() and not options.json
-    decide = True if options.yes else (console.ask if person else None)
-    toolbox = Toolbox(run, decide=decide, keep=options.run_id is not None)
-    try:
-        result = toolbox.invoke(info.name, given)
-        if isinstance(result, Spec):
-            starts = options.run_id is None and not options.offline
-            return {**({"run": _start(toolbox.run, result)} if starts else {}), **_plan(result)}
-        if toolbox.run.journal.folder is None:
-            toolbox.run.drop_logs()
-        return result.model_dump(mode="json") if isinstance(result, BaseModel) else result
-    except DataRefused as refusal:  # here the verdict itself was asked for
-        return refusal.report.model_dump(mode="json")
-    finally:
-        toolbox.run.journal.release()
-
-
-def _plan(spec: Spec) -> dict[str, Any]:
-    """Return a plan with the overrides that were stated, and no word of the others."""
-    return {**spec.model_dump(mode="json"), "overrides": spec.overrides.model_dump(mode="json", exclude_none=True)}
-
-
-def _start(run: Run, spec: Spec) -> str:
-    """Give a planned run its folder, so that the next command can go on with it."""
-    run.journal.settle(home_of(run, spec))
-    return run.id
-
-
-def _open(info: ToolInfo, options: argparse.Namespace, settings: Settings) -> Run:
-    if options.run_id is not None:
-        from ..tools.report import writer
-
-        run = find_run(settings.workdir, options.run_id)
-        run.journal.acquire()
-        run.journal.listeners.append(writer(run.journal))
-        return run
-    if info.name not in WITHOUT_A_RUN:
-        raise InputError(f"{info.name} works on a run.", hint="--run ID; `ftagent runs` lists them")
-    run = new_run(settings)
-    if info.name == "plan_run":
-        return run
-    given = {name: getattr(options, name, None) for name in _SPEC_OPTIONS}
-    return run.record(plan_for(run, **given))
+    decide = True if getattr(options, "yes", False) else (console.ask if person else None)
+    return call_tool(info, given, settings, decide=decide, listeners=[] if options.json else [console])

@@ -18,17 +18,22 @@ from typing import Any, get_type_hints
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from ..tools.errors import FtagentError, ToolError
-from ..tools.facts import Fact, Purpose, Spec
+from ..tools.facts import Answer, Fact, Purpose, Spec
 from ..tools.files import require_space
 from ..tools.gates import APPROVED, GATES, SCHEDULE_APPROVED, closed_gate, next_tool
 from ..tools.models import weight_files
-from ..tools.run import Run, home_of, refold
+from ..tools.run import Run, has_other_runs, home_of, refold
+from ..tools.stopping import check
+from ..tools.wording import without_secrets
 from .approval import Decide, approve, approve_schedule
+from .held import hold_to_choice, hold_to_words, note_choice
 
 OBSERVATION_CHARS = 4000  # about 1,000 tokens: a turn's result never crowds out the request
+DETOURS = ("read_skill", "show_run")  # always legal, and they settle nothing
+REOPENED = ("validate_dataset", "pick_hardware", "write_script", "preflight")
+"""Steps that may be done anew, with other arguments, as long as no job was started."""
 LATER: dict[str, Purpose] = {"evaluate_model": "evaluate", "export_gguf": "export"}
 """Tools that may start a job of their own after the training, and what it is for."""
-DETOURS = ("show_run", "read_skill")  # always legal, and they settle nothing
 
 _HOMES = {
     "plan_run": "plan",
@@ -44,9 +49,16 @@ _HOMES = {
     "export_gguf": "export",
     "schedule_run": "schedule",
     "show_run": "report",
+    "show_metrics": "curves",
+    "compare_runs": "compare",
     "read_skill": "skills",
+    "ask_user": "asking",
 }
-TOOL_NAMES = tuple(_HOMES)
+TOOL_NAMES = tuple(name for name in _HOMES if name != "ask_user")  # which only a planner can call
+
+
+Ask = Callable[[str], str]
+"""Puts a question to a person and returns the answer, in the person's own words."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +130,7 @@ class Toolbox:
         decide: Who approves: see `approval.approve`.
         dry_run: Leave out everything from `submit_job` on.
         keep: Give the run a folder once its data was found to train; without it, all stays in memory.
+        ask: Puts a planner's question to the person and returns the answer; None where nobody is there.
     """
 
     def __init__(
@@ -128,30 +141,55 @@ class Toolbox:
         decide: Decide | bool | None = None,
         dry_run: bool = False,
         keep: bool = True,
+        ask: Ask | None = None,
     ) -> None:
         self.run = run
-        self.request = request
+        self.request = request and without_secrets(request)
         self.decide = decide
         self.dry_run = dry_run
         self.keep = keep
+        self.ask = ask
         self.last_error: ToolError | None = None
+        self.last_result = ""
+        """What the planner's last call told it."""
+        self._done_with: dict[str, dict[str, Any]] = {}
+
+    @property
+    def answered(self) -> bool:
+        """Whether the person answered something since the run was planned: then it has to be planned anew."""
+        kinds = [event.kind for event in self.run.journal.events if event.kind in ("plan_run", "answer")]
+        return bool(kinds) and kinds[-1] == "answer"
 
     def expected(self) -> str | None:
         """Return the step that comes next, or None when the way is at its end."""
+        if self.run.spec is not None and self.run.spec.questions and self.answered:
+            return "plan_run"
         step = next_tool(self.run)
         return None if self.dry_run and step == "submit_job" else step
 
     def legal(self) -> tuple[str, ...]:
-        """Return the tools that may be called now: the next step, what may be settled anew, and the detours."""
+        """Return the tools that may be called now: the detours, and the next step among those that may be done anew.
+
+        The order is always the same, and what is always there comes first, so that a provider's cache finds it again.
+        """
         step = self.expected()
-        if step is None:
-            return DETOURS
-        open_again = [
-            name
-            for name in ("validate_dataset", "pick_hardware", "write_script", "preflight")
-            if self.run.job is None and not self.run.repairs and name != step and closed_gate(name, self.run) is None
-        ]
-        return (step, *open_again[-2:], *DETOURS)
+        steps = [name for name in GATES if name == step or self._may_be_reopened(name)] if step else []
+        return (*self._detours(), *steps)
+
+    def _may_be_reopened(self, name: str) -> bool:
+        return (
+            name in REOPENED
+            and self.run.intent is None
+            and self.run.job is None
+            and not self.run.repairs
+            and closed_gate(name, self.run) is None
+        )
+
+    def _detours(self) -> tuple[str, ...]:
+        asks = ("ask_user",) if self.ask is not None else ()
+        curves = ("show_metrics",) if self.run.job is not None else ()
+        others = ("compare_runs",) if has_other_runs(self.run) else ()
+        return (*DETOURS, *asks, *curves, *others)
 
     def call(self, name: str, arguments: dict[str, Any] | str) -> str:
         """Call one tool for the planner, journal what it settled, and return what the planner is told.
@@ -167,19 +205,38 @@ class Toolbox:
                 raise ToolError(
                     f"`{cut(arguments, 80)}` is no JSON object of arguments.", hint=f"call {name} with {{}}"
                 )
+            given = {key: value for key, value in arguments.items() if value is not None}
+            if name in REOPENED and name != self.expected() and self._done_with.get(name, {}) == given:
+                raise ToolError(
+                    f"{name} is done, and the same call settles the same.",
+                    hint=f"call {self.expected()}, or give {name} other arguments",
+                )
+            hold_to_words(self.run, self.request, name, given)
             result = self.invoke(name, arguments)
+            if name == "pick_hardware":
+                self.run = note_choice(self.run, given)
         except ToolError as error:
             self.last_error = error
+            self.last_result = str(error)
             raise
+        self._done_with[name] = given
         self.last_error = None
-        return observation(result)
+        self.last_result = observation(result)
+        return self.last_result
 
     def invoke(self, name: str, arguments: dict[str, Any]) -> Any:
-        """Call one tool and journal what it settled; return the result itself."""
+        """Call one tool and journal what it settled; return the result itself.
+
+        Raises:
+            Stopped: The work is to stop; the tool was not called, or stopped itself at a safe place.
+        """
+        check()
         info = tool_info(name)
         if name == "plan_run" and self.request is not None:
             arguments = {**arguments, "request": self.request, "offline": False}
         checked = check_arguments(info, arguments)
+        if name == "ask_user":
+            return self._ask(**checked)
         if not info.takes_run:
             return info.function(**checked)
         if name == "submit_job" and closed_gate(name, self.run, but=frozenset({APPROVED})) is None:
@@ -196,11 +253,22 @@ class Toolbox:
             self._settle()
         return result
 
+    def _ask(self, question: str) -> str:
+        if self.ask is None:
+            return find_tool("ask_user")(question)
+        self.run.journal.tell("asks", text=question)
+        answer = self.ask(question).strip()
+        self.run = self.run.record(Answer(question=question, answer=answer))
+        return f"The user answered: {answer or '(nothing)'}"
+
     def _approve(self) -> None:
         from ..tools.jobs import make_quote
 
         if closed_gate("submit_job", self.run) is not None:
-            self.run = self.run.record(approve(self.run, make_quote(self.run), self.decide))
+            quote = make_quote(self.run)
+            if self.decide is True:
+                hold_to_choice(self.run, quote)
+            self.run = self.run.record(approve(self.run, quote, self.decide))
 
     def _approve_later(self, purpose: Purpose) -> None:
         from ..tools.later import later_quote
@@ -265,7 +333,7 @@ def cut(text: str, limit: int) -> str:
     if len(text) <= limit:
         return text
     head, tail = limit * 2 // 3, limit // 3
-    return f"{text[:head]} … [{len(text) - head - tail} characters cut] … {text[-tail:]}"
+    return f"{text[:head]} … [{len(text) - head - tail} characters cut] … {text[len(text) - tail :]}"
 
 
 def error_object(error: FtagentError) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -20,6 +21,10 @@ class Reply:
     content: str | None = None
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
+    body: bytes | None = None
+    """Sent as it stands, whatever it is."""
+    cut: bool = False
+    """Whether the connection ends in the middle of the body."""
 
 
 Script = Callable[[dict[str, Any]], Reply]
@@ -31,6 +36,8 @@ class OpenAiServer:
 
     url: str
     requests: list[dict[str, Any]] = field(default_factory=list)
+    prompt_tokens: list[int] = field(default_factory=list)
+    """Of each answered request, tools and all, by GPT-4's tokenizer."""
 
 
 @contextmanager
@@ -43,13 +50,14 @@ def openai_server(script: Script) -> Iterator[OpenAiServer]:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             served.requests.append(body)
             reply = script(body)
-            payload = json.dumps(_completion(body, reply) if reply.status == 200 else _error(reply)).encode()
+            payload = reply.body if reply.body is not None else _payload(served, body, reply)
             self.send_response(reply.status)
             for name, value in {"Content-Type": "application/json", **reply.headers}.items():
                 self.send_header(name, value)
             self.send_header("Content-Length", str(len(payload)))
             self.end_headers()
-            self.wfile.write(payload)
+            self.wfile.write(payload[: len(payload) // 2] if reply.cut else payload)
+            self.close_connection = reply.cut
 
         def log_message(self, format: str, *args: Any) -> None:
             del format, args
@@ -66,20 +74,51 @@ def openai_server(script: Script) -> Iterator[OpenAiServer]:
         thread.join()
 
 
-def _completion(body: dict[str, Any], reply: Reply) -> dict[str, Any]:
+def _payload(served: OpenAiServer, body: dict[str, Any], reply: Reply) -> bytes:
+    if reply.status != 200:
+        return json.dumps(_error(reply)).encode()
+    prompts = [_prompt(request) for request in served.requests]
+    cached = max((_same_beginning(prompts[-1], former) for former in prompts[:-1]), default=0)
+    counted = len(_tokenizer().encode(prompts[-1], disallowed_special=()))
+    served.prompt_tokens.append(counted)
+    return json.dumps(_completion(body, reply, counted, counted * cached // len(prompts[-1]))).encode()
+
+
+def _same_beginning(one: str, other: str) -> int:
+    return next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+
+
+def _prompt(body: dict[str, Any]) -> str:
+    """Return what a provider reads, in its order: tools, then messages."""
+    return json.dumps(body.get("tools", [])) + "".join(f"{m['role']}: {m['content']}" for m in body["messages"])
+
+
+@cache
+def _tokenizer() -> Any:
+    """Return GPT-4's tokenizer, as litellm's package brings it along."""
+    from litellm.litellm_core_utils.default_encoding import encoding
+
+    return encoding
+
+
+def _completion(body: dict[str, Any], reply: Reply, prompt: int, cached: int) -> dict[str, Any]:
     message: dict[str, Any] = {"role": "assistant", "content": reply.content}
     if reply.tool is not None:
         arguments = reply.arguments if isinstance(reply.arguments, str) else json.dumps(reply.arguments)
         call = {"id": "call_1", "type": "function", "function": {"name": reply.tool, "arguments": arguments}}
         message["tool_calls"] = [call]
-    prompt = sum(len(str(m["content"])) for m in body["messages"]) // 4
     return {
         "id": "chatcmpl-1",
         "object": "chat.completion",
         "created": 0,
         "model": body["model"],
         "choices": [{"index": 0, "message": message, "finish_reason": "tool_calls" if reply.tool else "stop"}],
-        "usage": {"prompt_tokens": prompt, "completion_tokens": 10, "total_tokens": prompt + 10},
+        "usage": {
+            "prompt_tokens": prompt,
+            "completion_tokens": 10,
+            "total_tokens": prompt + 10,
+            "prompt_tokens_details": {"cached_tokens": cached},
+        },
     }
 
 

@@ -28,6 +28,8 @@ def layer_copies(shape: Architecture, setup: Setup) -> float:
     if setup.adapter == "full":
         return (shape.layer_parameters - experts) * setup.number if setup.autocast else 0
     cast = shape.adapter_parameters(setup.rank) / shape.layers * setup.number if setup.autocast else 0
+    if setup.autocast and setup.frozen > setup.number:
+        cast += (shape.layer_parameters - experts) * setup.number
     return cast + experts * setup.number
 
 

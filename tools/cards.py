@@ -37,6 +37,7 @@ def model_card(run: Run, repo_id: str, gguf_id: str | None) -> str:
     front = _front(
         run.spec,
         library_name="peft" if adapter else "transformers",
+        base=run.spec.model_ref.id if _is_on_hub(run.spec) and run.spec.model_ref else None,
         relation="adapter" if adapter else "finetune",
         results=_results(run),
         tags=[run.spec.method],
@@ -53,7 +54,14 @@ def gguf_card(run: Run, repo_id: str, model_id: str) -> str:
         model_id: That of the model.
     """
     assert run.spec is not None
-    front = _front(run.spec, library_name="gguf", relation="quantized", results=None, tags=["gguf", "llama.cpp"])
+    front = _front(
+        run.spec,
+        library_name="gguf",
+        base=model_id,
+        relation="quantized",
+        results=None,
+        tags=["gguf", "llama.cpp", run.spec.method],
+    )
     return _render("card_gguf.md", run, front, repo_id=repo_id, gguf_id=repo_id, model_id=model_id, table=TABLE)
 
 
@@ -66,23 +74,34 @@ def licence_of(spec: Spec) -> str:
 def _is_adapter(run: Run) -> bool:
     """Whether an adapter is published, and not the whole model: where others can get its base."""
     assert run.spec is not None and run.spec.model_ref is not None
-    from_hub = run.spec.model_ref.source in ("hub", "cache")
-    return from_hub and (run.folder / "checkpoint" / "adapter_config.json").exists()
+    return _is_on_hub(run.spec) and (run.folder / "checkpoint" / "adapter_config.json").exists()
 
 
-def _front(spec: Spec, *, library_name: str, relation: str, results: list[EvalResult] | None, tags: list[str]) -> str:
+def _is_on_hub(spec: Spec) -> bool:
+    """Whether others can get the base model under its id."""
+    return spec.model_ref is not None and spec.model_ref.source in ("hub", "cache")
+
+
+def _front(
+    spec: Spec,
+    *,
+    library_name: str,
+    base: str | None,
+    relation: str,
+    results: list[EvalResult] | None,
+    tags: list[str],
+) -> str:
     """Return what stands at the head of a card, in YAML, as huggingface_hub writes it."""
     from huggingface_hub import ModelCardData
 
-    on_hub = spec.model_ref is not None and spec.model_ref.source in ("hub", "cache")
     data: dict[str, Any] = {
         "license": licence_of(spec),
         "library_name": library_name,
         "pipeline_tag": "text-classification" if spec.method == "reward" else "text-generation",
         "tags": [MADE_BY, *tags],
     }
-    if on_hub and spec.model_ref is not None:
-        data |= {"base_model": spec.model_ref.id, "base_model_relation": relation}
+    if base is not None:
+        data |= {"base_model": base, "base_model_relation": relation}
     if spec.dataset_ref is not None and spec.dataset_ref.source == "hub":
         data["datasets"] = [spec.dataset_ref.id]
     if results:
@@ -98,7 +117,7 @@ def _results(run: Run) -> list[EvalResult]:
     return [
         EvalResult(
             task_type="text-generation",
-            dataset_type=METRIC.sub("-", comparison.metric.lower()).strip("-"),
+            dataset_type=_data_type(run.spec, comparison),
             dataset_name=_items(run.spec, comparison),
             metric_type=METRIC.sub("_", comparison.metric.lower()).strip("_"),
             metric_name=comparison.metric,
@@ -108,9 +127,19 @@ def _results(run: Run) -> list[EvalResult]:
     ]
 
 
+def _data_type(spec: Spec, comparison: Comparison) -> str:
+    """Return the Hub's id of what was measured on, where it has one."""
+    if _is_human_eval(comparison):
+        return "openai/openai_humaneval"
+    return spec.dataset_ref.id if spec.dataset_ref and spec.dataset_ref.source == "hub" else "held-out-rows"
+
+
+def _is_human_eval(comparison: Comparison) -> bool:
+    return "humaneval" in comparison.metric.lower()
+
+
 def _items(spec: Spec, comparison: Comparison) -> str:
-    held_out = "human" not in comparison.metric.lower()
-    where = f"held-out rows of {data_name(spec)}" if held_out else "HumanEval"
+    where = "HumanEval" if _is_human_eval(comparison) else f"held-out rows of {data_name(spec)}"
     return f"{where} ({comparison.items} items)"
 
 
@@ -135,7 +164,10 @@ def base_name(spec: Spec) -> str:
 
 
 def _render(template: str, run: Run, front: str, **given: Any) -> str:
+    from huggingface_hub import constants
+
     text = _template(template).render(
+        hub=constants.ENDPOINT,
         front=front.strip(),
         run=run,
         spec=run.spec,

@@ -6,7 +6,8 @@
     │   └── InputError        (also UserError) what was given cannot be used
     ├── UserError             the person: one line on stderr, exit 2
     ├── ApprovalNeeded        nobody has allowed this spending, or somebody declined: exit 3
-    └── BudgetExceeded        the cap is reached: exit 4
+    ├── BudgetExceeded        the cap is reached: exit 4
+    └── Stopped               somebody ended the work from outside: exit 130
 
 Everything else is a bug and shows itself. A message carries the value, the reason and, in `hint`, the way out.
 """
@@ -72,3 +73,10 @@ class BudgetExceeded(FtagentError):
 
     code = "over_budget"
     exit_code = 4
+
+
+class Stopped(FtagentError):
+    """Somebody asked from outside, such as from another thread, that the work ends here."""
+
+    code = "stopped"
+    exit_code = 130

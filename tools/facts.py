@@ -762,6 +762,21 @@ class LlmCall(Fact):
     completion_tokens: int
     cost_usd: float | None
     """None when the provider's price is not known."""
+    cached_tokens: int = 0
+    """Of the prompt, those that the provider had in its cache."""
+    call: str | None = None
+    """The tool that was called; None where the reply was no call."""
+    valid: bool | None = None
+    """Whether the tool was legal and its arguments of its types; None in journals from before this was noted."""
+    mended: bool = False
+    """Whether the call was read from a reply that was not quite one."""
+
+
+class Answer(Fact):
+    """What the person answered when the planner asked."""
+
+    question: str
+    answer: str
 
 
 class Note(Fact):

@@ -14,6 +14,7 @@ from .later_watch import report_of
 from .monitor import Watch, cost_cap, price_usd_per_hour
 from .run import Run
 from .script import script_is_unchanged
+from .script_checks import same_data
 
 
 def make_quote(run: Run) -> Quote:
@@ -53,7 +54,7 @@ def submit_job(run: Run) -> Job:
         run: The run, with its script proven and the job approved.
 
     Raises:
-        GateClosed: Something is not settled, or `train.py` was changed after its preflight.
+        GateClosed: Something is not settled, or `train.py` or its data was changed after its preflight.
         BudgetExceeded: What is spent and the worst case are more than the cap.
         ToolError: The job could not be started; nothing runs.
     """
@@ -63,6 +64,7 @@ def submit_job(run: Run) -> Job:
     if (pending := _pending(run)) and (job := backend.find(run, pending)):
         return job  # we died between starting it and writing it down
     hold_to_script(run, script)
+    hold_to_data(spec)
     hold_to_cap(run, make_quote(run))
     intent = _intent(run, hardware, script)
     if intent != run.intent:
@@ -90,6 +92,18 @@ def cancel_job(run: Run) -> JobReport:
     assert run.job is not None
     backend_of(run.job.backend).cancel(run, run.job)
     return Watch(run).look()
+
+
+def end_work(run: Run) -> Run:
+    """End the job that this run started, if there is one, whether or not its start was written down.
+
+    Returns the run with what was found and how it ended.
+    """
+    if (pending := _pending(run)) and (job := backend_of(pending.backend).find(run, pending)):
+        run = run.record(job)
+    if run.job is not None and run.job_is_live:
+        run = run.record(cancel_job(run))
+    return run
 
 
 def status_now(run: Run) -> str:
@@ -131,6 +145,17 @@ def hold_to_script(run: Run, script: Script) -> None:
             f"`{run.folder / script.path}` is not the script that preflight proved: it was changed or removed since.",
             hint="call write_script, then preflight",
         )
+
+
+def hold_to_data(spec: Spec) -> None:
+    """Refuse local data that is not, byte by byte, what was validated and approved.
+
+    Raises:
+        GateClosed: It was changed, or removed.
+    """
+    ref = spec.dataset_ref
+    if ref is not None and ref.source != "hub" and not (check := same_data(ref)).ok:
+        raise GateClosed(f"{check.detail}.", hint="start anew with the instruction")
 
 
 def _pending(run: Run) -> JobIntent | None:

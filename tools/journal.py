@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict
 
 from .errors import UserError
 from .facts import (
+    Answer,
     Approval,
     DatasetReport,
     Ended,
@@ -40,6 +41,8 @@ from .facts import (
     Spec,
 )
 from .settings import Settings
+from .stopping import check
+from .told import TOLD
 
 JOURNAL = "journal.jsonl"
 
@@ -63,6 +66,7 @@ FACTS: dict[str, type[Fact]] = {
     "schedule_approval": ScheduleApproval,
     "schedule_run": Schedule,
     "llm_call": LlmCall,
+    "answer": Answer,
     "note": Note,
     "resumed": Resumed,
     "ended": Ended,
@@ -84,6 +88,11 @@ class Event(BaseModel):
     at: datetime
     kind: str
     data: dict[str, Any]
+
+    @property
+    def payload(self) -> Fact:
+        """The data with its types: a model of `FACTS` where the event was journalled, else one of `told.TOLD`."""
+        return (TOLD if self.seq is None else FACTS)[self.kind].model_validate(self.data)
 
 
 Listener = Callable[[Event], None]
@@ -128,7 +137,13 @@ class Journal:
         return event
 
     def tell(self, kind: str, **data: Any) -> None:
-        """Tell the listeners something that is not worth a line, such as progress."""
+        """Tell the listeners something that is not worth a line, such as progress.
+
+        Raises:
+            Stopped: It is progress, and the work is to stop: between two lines of it nothing is half done.
+        """
+        if kind == "progress":
+            check()
         self._announce(Event(run=self.run_id, seq=None, at=datetime.now(UTC), kind=kind, data=data))
 
     def settle(self, folder: Path) -> None:

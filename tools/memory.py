@@ -15,7 +15,7 @@ from .activations import inner_width, layer_copies, layer_kept, layer_passing
 from .architecture import Architecture
 from .facts import GENERATING_METHODS, Adapter, MemoryGib
 from .rollouts import generated_bytes
-from .setups import BYTES, Setup
+from .setups import Setup
 from .sharding import bucket_bytes, gathered_bytes
 
 GIB = 2**30
@@ -40,6 +40,10 @@ PROCESS_GIB = 0.56
 # raised as worker.py does it): errors from -14 to +17 %.
 HEAP_GIB = 0.1
 HEAP_SHARE = 0.6
+# Autocast casts frozen float32 weights at every use, and the heap holds these copies about three times: LoRA in bf16
+# took 2.56, 2.81 and 3.52 GiB in 14 steps of batch 2, 4 and 8; with checkpointing, where one layer's are there at a
+# time, nothing of it shows (1.99), nor with trained weights, whose casts are kept for the step (3.64 of batch 4).
+HEAP_COPIES = 2
 # CUDA context and library workspaces, and what the caching allocator keeps in blocks that are too small.
 CUDA_GIB = 0.9
 CUDA_SHARE = 0.1
@@ -89,12 +93,12 @@ def _always(shape: Architecture, setup: Setup) -> Items:
 
 def _teacher_weights(shape: Architecture, setup: Setup) -> float:
     """Return the bytes of a distillation's teacher, which is held as the scripts hold the student (`dtype`)."""
-    number = 4 if setup.adapter == "full" and not setup.pure else BYTES[setup.precision]
+    number = 4 if setup.adapter == "full" and not setup.pure else setup.frozen
     return (setup.teacher or shape).parameters * number if setup.method == "distillation" else 0
 
 
 def _weights(shape: Architecture, setup: Setup) -> float:
-    """Return the bytes of all weights: frozen ones in the run's precision or, for QLoRA, in 4 bits.
+    """Return the bytes of all weights: for QLoRA, those of linear layers in 4 bits.
 
     bitsandbytes quantises the linear layers only: embedding, output head, norms, and experts, which are one tensor for
     all, keep 16 bits.
@@ -103,7 +107,7 @@ def _weights(shape: Architecture, setup: Setup) -> float:
         return shape.parameters * setup.trained
     adapter = shape.adapter_parameters(setup.rank) * setup.trained
     if setup.adapter == "lora":
-        return shape.parameters * BYTES[setup.precision] + adapter
+        return shape.parameters * setup.frozen + adapter
     whole = shape.embedding + (shape.layers - shape.dense_layers) * shape.expert_parameters
     return (shape.parameters - whole) * NF4_BYTES + whole * 2 + adapter
 
@@ -278,4 +282,6 @@ def _overhead(shape: Architecture, setup: Setup, items: Items) -> float:
     if setup.on_gpu:
         return CUDA_GIB * GIB + CUDA_SHARE * items["activations"] + CUDA_RESIDENT_SHARE * sum(items.values())
     layers = setup.tokens * shape.layers * layer_kept(shape, setup)
-    return (PROCESS_GIB + HEAP_GIB) * GIB + HEAP_SHARE * layers
+    recast = setup.adapter != "full" and not setup.checkpointing
+    copies = shape.layers * layer_copies(shape, setup) if recast else 0
+    return (PROCESS_GIB + HEAP_GIB) * GIB + HEAP_SHARE * layers + HEAP_COPIES * copies

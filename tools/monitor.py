@@ -32,6 +32,7 @@ from .metrics import (
 from .plots import draw_loss
 from .rules import RECENT, RULES, Outlook, Rule, Watched
 from .run import Run, experiment_name
+from .stopping import pause
 from .trained import CHECKPOINT
 
 POLL_S = 1.0
@@ -73,8 +74,8 @@ def monitor_job(run: Run, *, wait_s: float | None = None) -> JobReport:
     watch = Watch(run)
     until = math.inf if wait_s is None else time.monotonic() + wait_s
     while (report := watch.look()).stage not in TERMINAL_STAGES and time.monotonic() < until:
-        pause = max(POLL_S, PAUSE_S_PER_POINT * len(watch.points))
-        time.sleep(max(0.0, min(pause, until - time.monotonic())))
+        pause_s = max(POLL_S, PAUSE_S_PER_POINT * len(watch.points))
+        pause(max(0.0, min(pause_s, until - time.monotonic())))
     watch.draw()
     if report.health == "done" and (run.report is None or run.report.health != "done"):
         _enter(run, report)

@@ -163,6 +163,12 @@ def write_modelfile(gguf: Path, template: str | None, stops: list[str]) -> None:
     gguf.with_suffix(".Modelfile").write_text(modelfile(gguf.name, template, stops), encoding="utf-8")
 
 
+def hub_files(template: str | None, stops: list[str]) -> dict[str, str]:
+    """Return what `ollama run hf.co/…` reads beside a GGUF file (https://huggingface.co/docs/hub/ollama), by name."""
+    go = go_template(template) if template is not None else None
+    return ({"template": go} if go else {}) | {"params": json.dumps({"stop": stops}) + "\n"}
+
+
 def serve_lines(gguf: Path) -> list[str]:
     """Return the shell lines by which a person talks to the file, in llama.cpp and in Ollama."""
     file, described, name = (

@@ -7,11 +7,12 @@ from typing import get_args
 
 from pydantic import ValidationError
 
+from .answered import with_answers
 from .errors import InputError, ToolError
 from .facts import Method, Overrides, Spec, Target
 from .run import Run
 from .settings import Settings
-from .wording import one_line
+from .wording import one_line, without_secrets
 from .words import Reading, read_words
 
 EXAMPLE = 'ftagent "fine-tune SmolLM2-135M-Instruct on examples/docstrings.jsonl"'
@@ -47,7 +48,8 @@ def plan_run(
     Raises:
         InputError: No model or dataset is named, or it cannot be found; the message lists what was tried.
     """
-    reading = read_words(request)
+    request = without_secrets(request)  # journal and report keep it
+    reading = with_answers(read_words(request), run.answers)
     for name, value in (("model", model), ("dataset", dataset), ("subset", subset), ("split", split)):
         if value is not None:
             _keep_stated(name, getattr(reading, name), value)

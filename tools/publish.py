@@ -7,8 +7,9 @@ proof was recorded for. A file that is there already is not sent again, so a sec
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 from .backends.hf_client import hub, patiently
@@ -96,8 +97,13 @@ class Publisher:
         """The repositories that were opened, and whether each is private."""
         self._open(self.model_id, lambda: model_card(run, self.model_id, self.gguf_id))
 
-    def add(self, run: Run, file: GgufFile) -> Run:
+    def add(self, run: Run, file: GgufFile, beside: Mapping[str, str] = MappingProxyType({})) -> Run:
         """Upload one proven file, and say in the card what is there now; return the run that knows of it.
+
+        Args:
+            run: The run, which has recorded the proof.
+            file: The file.
+            beside: Small files that belong to it, by name.
 
         Raises:
             UserError: The Hub refuses.
@@ -108,6 +114,8 @@ class Publisher:
         run.journal.tell("progress", step="upload", text=f"{Path(file.path).name} to {self.gguf_id}")
         self._open(self.gguf_id, lambda: self._gguf_card(run))
         self._put(self.gguf_id, run.folder / file.path, Path(file.path).name, file.sha256)
+        for name, text in beside.items():
+            self._write_text(self.gguf_id, text, name)
         return self._tell_of_files(run)
 
     def finish(self, run: Run, checkpoint: Checkpoint, good: tuple[GgufFile, ...]) -> Run:
@@ -123,10 +131,10 @@ class Publisher:
 
     def _tell_of_files(self, run: Run) -> Run:
         self._write_text(self.gguf_id, self._gguf_card(run), "README.md")
-        for file in run.files:
+        for file in _present(run):
             described = (run.folder / file.path).with_suffix(".Modelfile")
             self._write_text(self.gguf_id, described.read_text(encoding="utf-8"), described.name)
-        return self._record(run, "gguf", self.gguf_id, {Path(file.path).name: file.sha256 for file in run.files})
+        return self._record(run, "gguf", self.gguf_id, {Path(file.path).name: file.sha256 for file in _present(run)})
 
     def _add_model(self, run: Run, checkpoint: Checkpoint) -> Run:
         """Upload the adapter where others can get its base, else the whole model."""
@@ -146,11 +154,11 @@ class Publisher:
         return self._record(run, "model", self.model_id, sent)
 
     def _gguf_card(self, run: Run) -> str:
-        names = {Path(file.path).name for file in run.files}
-        others = [name for name in patiently(lambda: large_files(self.api, self.gguf_id), "list") if name not in names]
-        files = [file.model_dump() for file in run.files]
-        reference = next((file.proof.reference_perplexity for file in run.files), None)
-        table = quantisation_table(files, reference)
+        good = _present(run)
+        there = patiently(lambda: large_files(self.api, self.gguf_id), f"list what is in `{self.gguf_id}`")
+        others = {*there} - {Path(file.path).name for file in good}
+        reference = next((file.proof.reference_perplexity for file in good), None)
+        table = quantisation_table([file.model_dump() for file in good], reference)
         if others:
             table += "\n\nOf an earlier run, and not measured here: " + ", ".join(
                 f"`{name}`" for name in sorted(others)
@@ -192,6 +200,11 @@ class Publisher:
         patiently(
             lambda: put_text(self.api, repo_id, text, name, message=f"Write {name}"), f"upload `{name}` to `{repo_id}`"
         )
+
+
+def _present(run: Run) -> list[GgufFile]:
+    """Return the proven files that lie here; what a later export could not make again is gone."""
+    return [file for file in run.files if (run.folder / file.path).exists()]
 
 
 def _matching(folder: Path, patterns: tuple[str, ...]) -> Iterator[Path]:

@@ -7,7 +7,7 @@ its end belongs to people and is carried over as it is.
 from __future__ import annotations
 
 import re
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from .files import write_whole
 from .journal import JOURNAL, Event, Journal, Listener
 from .ollama import hub_lines, serve_lines
 from .plots import draw_lengths
-from .run import Run, experiment_name, open_run, refold, report_path
+from .run import Run, experiment_name, llm_words, refold, report_path
 from .statistics import in_words
 
 if TYPE_CHECKING:
@@ -49,20 +49,33 @@ def _draw_lengths(run: Run) -> None:
 
 def write_report(run: Run) -> Path:
     """Render the report of `run`'s experiment and put it in place of the former one, in one step."""
+    from filelock import FileLock
+
     path = report_path(run)
-    text = render(experiment_runs(run), notes=_notes(path))
-    write_whole(path, text.encode())
+    # Runs of one experiment, in threads or processes, take turns: the last to write has seen what all others wrote.
+    with FileLock(run.folder.parent / ".lock", poll_interval=0.01):
+        text = render(experiment_runs(run), notes=_notes(path))
+        write_whole(path, text.encode())
     return path
 
 
 def experiment_runs(run: Run) -> list[Run]:
     """Return all runs that share `run`'s report, oldest first, `run` itself as it is in memory."""
-    others = [
-        open_run(journal.parent)
-        for journal in sorted(run.folder.parent.glob(f"*/{JOURNAL}"))
-        if journal.parent != run.folder
-    ]
-    return sorted([run, *others], key=lambda r: r.id)
+    journals = [path for path in run.folder.parent.glob(f"*/{JOURNAL}") if path.parent != run.folder]
+    stamps = [(path, path.stat()) for path in journals]
+    others = [_as_journalled(path.parent, stamp.st_size, stamp.st_mtime_ns) for path, stamp in stamps]
+    return sorted([run, *(other for other in others if other is not None)], key=lambda r: r.id)
+
+
+@lru_cache(maxsize=256)
+def _as_journalled(folder: Path, size: int, mtime_ns: int) -> Run | None:
+    """Return the run of a journal of this size and time: every event of a run asks for all runs beside it.
+
+    None for one that begins at this moment and has no line yet; it writes the report itself a moment later.
+    """
+    del size, mtime_ns
+    journal = Journal(folder.name, folder)
+    return refold(journal) if journal.events else None
 
 
 def render(runs: list[Run], *, notes: str = "") -> str:
@@ -86,6 +99,7 @@ def render(runs: list[Run], *, notes: str = "") -> str:
         hub_lines=hub_lines,
         unfounded=unfounded,
         in_words=in_words,
+        llm_words=llm_words,
         has=lambda run, name: (run.folder / name).exists(),
         notes_begin=NOTES_BEGIN,
         notes_end=NOTES_END,
@@ -158,7 +172,10 @@ def advice(run: Run) -> list[str]:
         lines.append("Train longer or on more rows: this many items show no gain.")
     if run.export is not None and run.export.files:
         lines.append("Talk to the model with one of the lines under *Artefacts*.")
-    lines.append(f"Share it: the adapter lies in {_link(run, 'checkpoint')}.")
+    if private := [published for published in run.published if published.private]:
+        lines.append(f"Read the card, and make it public if you want: {private[-1].url}")
+    if not run.published:
+        lines.append(f"Share it: the adapter lies in {_link(run, 'checkpoint')}.")
     return lines
 
 

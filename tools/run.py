@@ -10,6 +10,7 @@ import re
 import secrets
 import shutil
 import tempfile
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from .errors import UserError
 from .facts import (
     TERMINAL_STAGES,
+    Answer,
     Approval,
     DatasetReport,
     Ended,
@@ -106,6 +108,7 @@ class Run(BaseModel):
     schedule_approval: ScheduleApproval | None = None
     schedules: tuple[Schedule, ...] = ()
     llm_calls: tuple[LlmCall, ...] = ()
+    answers: tuple[Answer, ...] = ()
     notes: tuple[Note, ...] = ()
     ended: Ended | None = None
 
@@ -181,10 +184,31 @@ class Run(BaseModel):
         return fold(self, self.journal.append(fact))
 
 
+ON_HARDWARE = ("script", "preflight", "approval", "schedule_approval")
+ON_DATA = ("hardware", *ON_HARDWARE)
+ON_PLAN = ("dataset", *ON_DATA)
+"""What stands on the hardware, on the data, on the plan: settled anew, they take it with them."""
+
+
+def llm_words(calls: Sequence[LlmCall]) -> str:
+    """Say what the planner's LLM took: calls, tokens, money.
+
+    Args:
+        calls: The calls of one run.
+    """
+    names = ("prompt_tokens", "cached_tokens", "completion_tokens")
+    prompt, cached, answered = (sum(getattr(call, name) for call in calls) for name in names)
+    costs = [call.cost_usd for call in calls]
+    price = "at an unknown price" if None in costs else f"${sum(cost or 0.0 for cost in costs):.4f}"
+    of_them = f" ({cached} of them cached)" if cached else ""
+    return f"{len(calls)} calls of the planner's LLM, {prompt} prompt tokens{of_them} + {answered} answered, {price}"
+
+
 def fold(run: Run, event: Event) -> Run:
     """Return `run` after one more event.
 
-    A new script makes an old preflight and approval worthless, since both belong to the script's hash.
+    A new script makes an old preflight and approval worthless, since both belong to the script's hash; and new data or
+    hardware the script, as long as no job was started from it.
     """
     fact = FACTS[event.kind].model_validate(event.data)
     if purpose := _later_purpose(fact):
@@ -193,11 +217,11 @@ def fold(run: Run, event: Event) -> Run:
         case Settings():
             change: dict[str, Any] = {"settings": fact}
         case Spec():
-            change = {"spec": fact}
+            change = {"spec": fact, **_without(run, *ON_PLAN)}
         case DatasetReport():
-            change = {"dataset": fact}
+            change = {"dataset": fact, **_without(run, *ON_DATA)}
         case HardwareChoice():
-            change = {"hardware": fact}
+            change = {"hardware": fact, **_without(run, *ON_HARDWARE)}
         case Script():
             change = {"script": fact, "preflight": None, "approval": None, "schedule_approval": None}
         case PreflightReport():
@@ -231,6 +255,8 @@ def fold(run: Run, event: Event) -> Run:
                 change["schedule_approval"] = None
         case LlmCall():
             change = {"llm_calls": (*run.llm_calls, fact)}
+        case Answer():
+            change = {"answers": (*run.answers, fact)}
         case Resumed():
             change = _taken_up(run, fact)
         case Note():
@@ -240,6 +266,11 @@ def fold(run: Run, event: Event) -> Run:
         case _:
             raise TypeError(f"no rule folds {type(fact).__name__}")
     return run.model_copy(update=change)
+
+
+def _without(run: Run, *names: str) -> dict[str, None]:
+    """Forget what stands on a step that is settled anew; what a job was started from stays as it was."""
+    return {} if run.intent is not None or run.repairs else dict.fromkeys(names)
 
 
 def _later_purpose(fact: Fact) -> Purpose | None:
@@ -304,7 +335,7 @@ def _without_job(run: Run) -> dict[str, Any]:
 def new_run(settings: Settings) -> Run:
     """Begin a run in memory; `Journal.settle` gives it a folder."""
     now = datetime.now(UTC)
-    run_id = f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+    run_id = f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(4)}"
     journal = Journal(run_id)
     journal.append(settings)
     return refold(journal)
@@ -340,6 +371,12 @@ def list_runs(workdir: Path) -> list[Run]:
     """Return every run below `workdir`, newest first."""
     folders = [journal.parent for journal in (workdir / REPORTS).glob(f"*/*/{JOURNAL}")]
     return [open_run(folder) for folder in sorted(folders, key=lambda f: f.name, reverse=True)]
+
+
+def has_other_runs(run: Run) -> bool:
+    """Whether there is another run below the same working folder."""
+    journals = (run.settings.workdir / REPORTS).glob(f"*/*/{JOURNAL}")
+    return any(journal.parent.name != run.id for journal in journals)
 
 
 def find_run(workdir: Path, run_id: str | None = None) -> Run:

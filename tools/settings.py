@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -35,6 +36,8 @@ class Settings(Fact):
     """`builtin`, or any litellm model id."""
     llm_base_url: str | None = None
     """Base URL of an OpenAI-compatible server."""
+    llm_window: int | None = None
+    """Tokens of prompt and answer that the LLM takes together; None: as litellm's table says, else 8,192."""
     backend: Literal["local", "hf-jobs"] | None = None
     """None: hf-jobs where a Hub token is found, else local."""
     namespace: str | None = None
@@ -80,8 +83,7 @@ def load_settings(flags: dict[str, Any] | None = None, *, environ: dict[str, str
         UserError: A value cannot be used, or the file is not TOML; the message names where it came from.
     """
     environ = dict(os.environ) if environ is None else environ
-    config_home = Path(environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
-    file = config_home / "ftagent" / "config.toml"
+    file = config_folder(environ) / "config.toml"
     names = [name for name in Settings.model_fields if name != "origins"]
 
     layers: list[tuple[Literal["file", "environment", "flag"], dict[str, Any]]] = [
@@ -110,6 +112,11 @@ def load_settings(flags: dict[str, Any] | None = None, *, environ: dict[str, str
             hint=f"known settings: {', '.join(names)}",
         ) from error
     return settings.model_copy(update={"workdir": settings.workdir.expanduser().resolve()})
+
+
+def config_folder(environ: Mapping[str, str] = os.environ) -> Path:
+    """Return the folder of a person's own settings and skills."""
+    return Path(environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "ftagent"
 
 
 def _read_file(file: Path) -> dict[str, Any]:

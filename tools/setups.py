@@ -79,6 +79,11 @@ class Setup:
         return 4 if self.method == "distillation" and self.weights_in_full else BYTES[self.precision]
 
     @property
+    def frozen(self) -> int:
+        """Bytes of a weight that is not trained: in full on a CPU, as the scripts hold it (`dtype` in base.py)."""
+        return BYTES[self.precision] if self.on_gpu else 4
+
+    @property
     def weights_in_full(self) -> bool:
         """Whether trained weights are held in float32, whatever is computed in."""
         return self.adapter == "full" and not self.pure and not self.sharded
@@ -114,7 +119,7 @@ class Setup:
     @property
     def stream(self) -> int:
         """Bytes of a hidden state between layers: as the embedding has them."""
-        return self.trained if self.adapter == "full" and not self.sharded else self.number
+        return self.trained if self.adapter == "full" and not self.sharded else max(self.number, self.frozen)
 
     @property
     def compares(self) -> bool:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import tempfile
@@ -18,15 +19,19 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any, Self
 
+from . import stopping
 from .errors import ToolError
 from .settings import Settings
 
 PROGRESS = "@progress "
 TAIL_LINES = 40
+PROGRESS_BAR = re.compile(r"\d+%\|")
+"""What tqdm draws, once more at its end, below the error that ended it."""
 
 # Quiet, unbuffered and without telemetry: a worker's log is evidence, and nothing leaves this machine unasked.
 # OMP_WAIT_POLICY: torch's OpenMP threads spin at every barrier by default; with any other process on the machine a
@@ -106,6 +111,7 @@ class Worker:
             )
             stack.enter_context(self._process)  # waits for it and closes its pipes
             stack.callback(_kill_group, self._process)
+            stack.enter_context(stopping.calling(partial(_kill_group, self._process)))
             timer = threading.Timer(self._timeout_s, _kill_group, [self._process])
             timer.start()
             stack.callback(timer.cancel)
@@ -128,10 +134,12 @@ class Worker:
 
         Raises:
             ToolError: The script failed or ran out of time; the message has the last lines of its log.
+            Stopped: The work is to stop, and the worker was ended.
         """
         tail = self._follow(on_progress)
         exit_code = self._process.wait()
         self._writer.join()
+        stopping.check()
         if self._file.exists() and exit_code == 0:
             return json.loads(self._file.read_text(encoding="utf-8"))
         why = _why(self._template, exit_code, self._timeout_s, tail)
@@ -168,7 +176,8 @@ def _kill_group(process: subprocess.Popen[str]) -> None:
 def _why(template: str, exit_code: int, timeout_s: float, tail: deque[str]) -> str:
     if exit_code == -signal.SIGKILL:
         return f"{template} was killed: it ran longer than {timeout_s:.0f} s, or the machine ran out of memory."
-    last = next((line for line in reversed(tail) if line.strip()), "no output")
+    said = [line for line in tail if line.strip() and not PROGRESS_BAR.search(line)]
+    last = said[-1] if said else "no output"
     return f"{template} stopped with exit code {exit_code}: {last}"
 
 

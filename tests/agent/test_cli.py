@@ -45,7 +45,6 @@ def test_json_puts_one_event_a_line_on_stdout_and_nothing_else(
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        ([], 2, "there is no instruction"),
         (["   "], 2, "there is no instruction"),
         (["make it better"], 2, "names no model"),
         (["fine-tune Tiny-1M"], 2, "names no dataset"),

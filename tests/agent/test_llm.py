@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 from ftagent.agent.context import build_messages, system_prompt
-from ftagent.agent.llm import RailedPlanner
 from ftagent.agent.loop import FineTuneAgent
+from ftagent.agent.planner import tool_call
+from ftagent.agent.rails import read_reply
 from ftagent.agent.toolbox import Toolbox
 from ftagent.tools.errors import UserError
 from ftagent.tools.run import Run, new_run
@@ -45,9 +46,9 @@ def test_a_strong_planner_walks_the_way_in_one_call_a_step(workdir: Path) -> Non
 def test_only_legal_tools_are_offered_and_the_end_only_at_the_end(workdir: Path) -> None:
     _, requests = _run(strong)
     for request in requests[:-1]:
-        assert offered_tools(request)[0] == expected_step(request)
+        assert expected_step(request) in offered_tools(request)
         assert "final_answer" not in offered_tools(request)
-        assert len(offered_tools(request)) <= 6
+        assert len(offered_tools(request)) <= 7
     assert "final_answer" in offered_tools(requests[-1])
     assert "request" not in str(requests[0]["tools"][0]["function"]["parameters"]["properties"])
 
@@ -81,20 +82,9 @@ def test_an_unknown_tool_is_answered_with_the_legal_ones(workdir: Path) -> None:
 
 
 def test_several_calls_in_one_reply_count_as_the_first(workdir: Path) -> None:
-    toolbox = Toolbox(new_run(load_settings()), request=REQUEST)
-
-    class Eager:
-        model_id = "eager"
-
-        def generate(self, messages: list[Any], **_: Any) -> Any:
-            from ftagent.agent.planner import tool_call
-
-            message = tool_call("plan_run", {})
-            message.tool_calls = [*(message.tool_calls or []), *(tool_call("submit_job", {}).tool_calls or [])]
-            return message
-
-    planner = RailedPlanner(toolbox, Eager())  # type: ignore[arg-type]
-    calls = planner.generate([]).tool_calls
+    message = tool_call("plan_run", {})
+    message.tool_calls = [*(message.tool_calls or []), *(tool_call("submit_job", {}).tool_calls or [])]
+    calls = read_reply(message, []).message.tool_calls
     assert calls is not None and [call.function.name for call in calls] == ["plan_run"]
 
 
@@ -112,7 +102,9 @@ def test_a_rate_limit_is_waited_out(workdir: Path) -> None:
 
 
 def test_a_bad_key_is_one_clear_error_and_leaves_nothing(workdir: Path) -> None:
-    with pytest.raises(UserError, match=r"the planner `openai/scripted` failed: .*AuthenticationError"):
+    with pytest.raises(
+        UserError, match=r"`openai/scripted` at http.* refuses the key: invalid api key. hint: set OPENAI_API_KEY"
+    ):
         _run(lambda _: Reply(status=401, content="invalid api key"))
     assert list(workdir.iterdir()) == []
 

