@@ -29,6 +29,7 @@ Each file is made under another name, and gets its own when it is proven. Progre
 """
 
 import fcntl
+import hashlib
 import json
 import math
 import os
@@ -43,7 +44,7 @@ from upload import TABLE, as_json, open_repository, put, put_text, quantisation_
 
 HERE = Path(__file__).parent
 EVIDENCE = "export.json"
-SCRATCH = ("intermediate*", "*.unproven.gguf", ".reference.json", ".*.py.request", ".*.py.answer")
+SCRATCH = ("intermediate*", "*.unproven.gguf", ".reference.part", ".*.py.request", ".*.py.answer")
 LARGEST_FLOAT16 = 65504.0
 """Weights beyond it are converted by way of bfloat16."""
 SAME_TOKENS = 0.9
@@ -70,7 +71,7 @@ def alone_in(folder: Path) -> Iterator[int]:
 
 
 def clean(folder: Path) -> None:
-    """Remove everything but finished files."""
+    """Remove everything but finished files, and what the merged model measured."""
     for pattern in SCRATCH:
         for left in folder.glob(pattern):
             left.unlink()
@@ -113,21 +114,27 @@ class Maker:
         self.importance: Path | None = None
 
     def measure(self) -> dict:
-        """Measure the model that the files are held against."""
+        """Measure the model that the files are held against, once for the same weights and rows."""
+        request = {
+            "model": self.request["model"],
+            "rows": self.measured,
+            "questions": self.request["questions"],
+            "max_length": self.request["max_length"],
+            "answer_tokens": self.request["compared_tokens"],
+        }
+        weights = [[file.name, file.stat()] for file in sorted(Path(request["model"]).glob("*.safetensors"))]
+        states = [[name, stat.st_size, stat.st_mtime_ns] for name, stat in weights]
+        key = hashlib.sha256(json.dumps([request, states]).encode()).hexdigest()
+        if self.reference_file.exists():
+            self.reference = json.loads(self.reference_file.read_text(encoding="utf-8"))
+            if self.reference["key"] == key:
+                return self.reference
         tell(step="measure", text="the merged model in transformers")
-        reference = self.steps.run(
-            "reference.py",
-            {
-                "model": self.request["model"],
-                "rows": self.measured,
-                "questions": self.request["questions"],
-                "max_length": self.request["max_length"],
-                "answer_tokens": self.request["compared_tokens"],
-            },
-        )
-        self.reference_file.write_text(json.dumps(reference), encoding="utf-8")
-        self.reference = reference
-        return reference
+        self.reference = self.steps.run("reference.py", request) | {"key": key}
+        draft = self.reference_file.with_suffix(".part")
+        draft.write_text(json.dumps(self.reference), encoding="utf-8")
+        draft.rename(self.reference_file)
+        return self.reference
 
     def convert(self, out: Path, kind: str) -> None:
         """Let the converter write a file."""

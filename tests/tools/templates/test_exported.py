@@ -123,8 +123,8 @@ def test_weights_beyond_float16_are_not_put_into_it(exported: ModuleType, tmp_pa
 
 
 def test_what_a_killed_export_left_is_removed_and_finished_files_stay(exported: ModuleType, tmp_path: Path) -> None:
-    left = ["intermediate.gguf", "intermediate.part", "x-Q8_0.unproven.gguf", ".reference.json", ".merge.py.request"]
-    kept = ["x-Q4_K_M.gguf", "x-Q4_K_M.Modelfile", "x.imatrix.gguf"]
+    left = ["intermediate.gguf", "intermediate.part", "x-Q8_0.unproven.gguf", ".reference.part", ".merge.py.request"]
+    kept = ["x-Q4_K_M.gguf", "x-Q4_K_M.Modelfile", "x.imatrix.gguf", ".reference.json"]
     for name in [*left, *kept]:
         (tmp_path / name).write_text("", encoding="utf-8")
     exported.clean(tmp_path)
