@@ -35,6 +35,7 @@ from ..tools.facts import (
     Spec,
 )
 from ..tools.journal import FACTS, Event
+from ..tools.later_cost import NAMES
 from ..tools.run import llm_words
 from ..tools.wording import one_line
 from .approval import schedule_words, words
@@ -182,9 +183,8 @@ def fact_line(event: Event) -> Text | None:
             rate = f"{report.tokens_per_s:.0f} tokens/s" if report.tokens_per_s else ""
             peak = f"peak {report.peak_memory_gib:.1f} GiB" if report.peak_memory_gib else ""
             why = "" if report.health == "done" else report.reason
-            return _line(
-                report.health == "done", "training", report.health, why, went, duration(report.seconds), rate, peak
-            )
+            what = NAMES[report.purpose] if report.purpose == "train" else f"{NAMES[report.purpose]} job"
+            return _line(report.health == "done", what, report.health, why, went, duration(report.seconds), rate, peak)
         case Repair() as repair:
             changes = [f"{change.name} {change.old} → {change.new}" for change in repair.changes]
             return _line(repair.rung is not None, "repair", repair.failure.words, repair.words, *changes)

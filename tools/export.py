@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import shutil
 import time
 from collections.abc import Sequence
 from importlib.resources import files
@@ -168,9 +170,7 @@ class _Making:
         folder.mkdir(exist_ok=True)
         for file in answer["files"]:
             assert done.left is not None
-            found = done.left / FOLDER / file["path"]
-            if found.exists():  # what an earlier call was killed over is here already
-                found.replace(folder / file["path"])
+            _put_beside(done.left / FOLDER / file["path"], folder / file["path"])
             if _sha256(folder / file["path"]) != file["sha256"]:
                 raise ToolError(f"`{file['path']}` is not the file that the job has proven.", hint="export it again")
             self._follow({"file": file})
@@ -231,6 +231,15 @@ def export_request(run: Run, model: Path, quantisations: Sequence[str], weighed:
         "checkout": str(run.settings.llama_cpp) if run.settings.llama_cpp else None,
         "repository": None,
     }
+
+
+def _put_beside(found: Path, target: Path) -> None:
+    """Give a file a second name, so that removing one of them loses nothing; where that cannot be, copy it."""
+    target.unlink(missing_ok=True)
+    try:
+        os.link(found, target)
+    except OSError:
+        shutil.copyfile(found, target)
 
 
 def export_task(run: Run, checkpoint: Checkpoint, quantisations: Sequence[str], weighed: bool) -> Task:

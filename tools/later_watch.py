@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,6 +15,7 @@ from .failures.table import BY_NAME
 from .monitor import waiting_s
 from .rules import LONGEST_WAIT_S, Outlook, Watched, waits_too_long
 from .run import Run
+from .stopping import pause
 from .worker import PROGRESS
 
 POLL_S = 1.0
@@ -31,7 +31,7 @@ def follow(run: Run, purpose: Purpose) -> Run:
     while (state := backend.status(run, job)).stage not in TERMINAL_STAGES:
         _tell(run, job, state, backend)
         is_told = is_told or _tell_of_waiting(run, job, state)
-        time.sleep(POLL_S)
+        pause(POLL_S)
     return run.record(report_of(run, job, state, backend))
 
 

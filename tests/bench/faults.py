@@ -51,6 +51,10 @@ CALLS = {
     "list jobs": ("GET", "/api/jobs/tester"),
     "create repository": ("POST", "/api/repos/create"),
     "check access": ("GET", "*/auth-check/write"),
+    "record: list": ("POST", "*/paths-info/main"),
+    "record: preupload": ("POST", "*/preupload/main"),
+    "record: LFS": ("PUT", "/lfs/*"),
+    "record: commit": ("POST", "*/commit/main"),
     "start job": ("POST", "/api/jobs/tester"),
     "inspect job": ("GET", ONE_JOB),
     "log": ("GET", "/api/jobs/*/logs"),
@@ -72,6 +76,8 @@ FAULTS: dict[str, Action] = {
     "closed": Cut(after_bytes=40, by="close"),
     "slow": Slow(piece_bytes=200, pause_s=0.01),
 }
+AFTER_THE_RECORD = ("in the job: preupload", "in the job: commit")
+"""Calls of which the first is that of the run's record."""
 UNREAL = {("create repository", "409")}
 """The real 409 has the URL of the repository in it, and `huggingface_hub` counts on that."""
 TAKEN_UP = 4
@@ -144,7 +150,7 @@ def tried(call: str, action: Action | None, times: int) -> Outcome:
     with tempfile.TemporaryDirectory() as folder, LoopbackHub(Path(folder, "hub"), lfs_from_bytes=4096) as hub:
         method, path = CALLS[call]
         if action is not None:
-            fault = hub.faults.on(method, path, action, times=times)
+            fault = hub.faults.on(method, path, action, nth=1 + (call in AFTER_THE_RECORD), times=times)
         else:
             lose = Before(act=lambda path: hub.jobs.vanish(path.rsplit("/", 1)[1]))
             fault = hub.faults.on(method, path, lose, nth=2)

@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ftagent.tools.backends.hf_request import PYTHON
 from ftagent.tools.errors import InputError, ToolError
-from ftagent.tools.export import export_gguf
+from ftagent.tools.export import PINS, export_gguf
 from ftagent.tools.facts import Export, GgufFile
 from ftagent.tools.llama_cpp import step_for
 from ftagent.tools.report import render
@@ -185,7 +186,7 @@ def test_a_full_disk_ends_the_export_and_loses_nothing(finish: Finish, taught: T
 _EXPORT = """
 import sys
 from pathlib import Path
-from ftagent.tools.export import export_gguf
+from ftagent.tools.export import PINS, export_gguf
 from ftagent.tools.run import open_run
 export_gguf(open_run(Path(sys.argv[1])), quantisations=["Q8_0", "Q4_K_M"])
 """
@@ -264,3 +265,9 @@ def test_a_converter_that_errs_is_found_out(
         export_gguf(run)
     assert not list((run.folder / "gguf").glob("*.gguf"))
     assert refold(run.journal).files == ()
+
+
+def test_a_job_gets_the_packages_that_the_lock_has_for_its_python() -> None:
+    locked = (Path(__file__).parents[2] / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    for pin in PINS:
+        assert any(line == pin or line.startswith(f"{pin} ; python_full_version >= '{PYTHON}'") for line in locked), pin

@@ -100,6 +100,19 @@ def patiently(call: Callable[[], T], what: str) -> T:
     raise AssertionError("the last try returns or raises")
 
 
+def uploaded(call: Callable[[], T]) -> T:
+    """Return what an upload returns; what broke it is raised as it was.
+
+    `huggingface_hub` wraps whatever happens to a large file in a bare RuntimeError (`_upload_lfs_files`).
+    """
+    try:
+        return call()
+    except RuntimeError as error:
+        if isinstance(error.__cause__, http_error()):
+            raise error.__cause__ from error
+        raise
+
+
 def told_pause_s(error: Exception) -> float | None:
     """Return how long the server asks to wait, cut to what is sensible; None where it does not say, or in a date."""
     response = getattr(error, "response", None)

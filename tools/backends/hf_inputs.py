@@ -14,7 +14,7 @@ from ..data.reading.local import revision_now, unescaped
 from ..errors import InputError
 from ..facts import DatasetRef
 from ..run import Run
-from .hf_client import patiently
+from .hf_client import patiently, uploaded
 from .hf_results import repository_for
 
 if TYPE_CHECKING:
@@ -91,7 +91,8 @@ def upload_inputs(api: HfApi, run: Run) -> None:
 def _upload(api: HfApi, repo_id: str, file: Path, name: str) -> None:
     known = api.get_paths_info(repo_id, [name], repo_type="dataset")
     if not known or getattr(known[0], "size", None) != file.stat().st_size:
-        api.upload_file(repo_id=repo_id, repo_type="dataset", path_in_repo=name, path_or_fileobj=file)
+        send = lambda: api.upload_file(repo_id=repo_id, repo_type="dataset", path_in_repo=name, path_or_fileobj=file)  # noqa: E731
+        uploaded(send)
 
 
 def _files(ref: DatasetRef) -> dict[str, list[tuple[Path, str]]]:

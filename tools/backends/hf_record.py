@@ -6,6 +6,7 @@ journal says of this machine (folders, interpreter) is replaced by whoever takes
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shutil
 from dataclasses import dataclass
@@ -16,7 +17,8 @@ from ..facts import TERMINAL_STAGES
 from ..journal import JOURNAL, read_events
 from ..run import REPORTS, Run, experiment_name, open_run
 from ..settings import Settings
-from .hf_client import hub, patiently
+from ..templates.upload import git_sha1_of, is_there
+from .hf_client import hub, patiently, uploaded
 from .hf_request import RUN_LABEL, script_in
 from .hf_results import constant_of, download, owner_by, repository_of
 
@@ -50,12 +52,23 @@ def push_record(api: HfApi, repo_id: str, run: Run) -> None:
     """
     from huggingface_hub import CommitOperationAdd
 
-    files = [run.folder / JOURNAL, *sorted(run.folder.glob("*.py")), *sorted(run.folder.glob("pushed-*.json"))]
-    added = [CommitOperationAdd(path_in_repo=f"{FOLDER}/{file.name}", path_or_fileobj=file) for file in files]
-    patiently(
-        lambda: api.create_commit(repo_id, added, commit_message="The run's own record"),
-        f"write the run's record to `{repo_id}`",
-    )
+    what = f"write the run's record to `{repo_id}`"
+    names = [JOURNAL, *sorted(file.name for pattern in ("*.py", "pushed-*.json") for file in run.folder.glob(pattern))]
+    files = {f"{FOLDER}/{name}": (run.folder / name).read_bytes() for name in names}
+    new = patiently(lambda: _not_there(api, repo_id, files), what)
+    if new:
+        added = [CommitOperationAdd(path_in_repo=name, path_or_fileobj=files[name]) for name in new]
+        commit = lambda: api.create_commit(repo_id, added, commit_message="The run's own record")  # noqa: E731
+        patiently(lambda: uploaded(commit), what)
+
+
+def _not_there(api: HfApi, repo_id: str, files: dict[str, bytes]) -> list[str]:
+    """Return the names of those that the repository does not hold as they are."""
+    return [
+        name
+        for name, content in files.items()
+        if not is_there(api, repo_id, name, sha256=hashlib.sha256(content).hexdigest(), git_sha1=git_sha1_of(content))
+    ]
 
 
 def attach(settings: Settings, job_id: str) -> Run:

@@ -63,6 +63,11 @@ def is_there(api: HfApi, repo_id: str, name: str, *, sha256: str, git_sha1: str 
     return lfs.sha256 == sha256 if lfs is not None else getattr(found[0], "blob_id", None) == git_sha1
 
 
+def git_sha1_of(content: bytes) -> str:
+    """Return the name that git gives to a file with this content."""
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+
+
 def put(api: HfApi, repo_id: str, file: Path, name: str, *, sha256: str, message: str) -> bool:
     """Upload a large file unless this very one is there; tell whether it was uploaded now."""
     if is_there(api, repo_id, name, sha256=sha256):
@@ -74,8 +79,7 @@ def put(api: HfApi, repo_id: str, file: Path, name: str, *, sha256: str, message
 def put_text(api: HfApi, repo_id: str, text: str, name: str, *, message: str) -> None:
     """Write a small file unless it is there as it is."""
     content = text.encode()
-    git_sha1 = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
-    if not is_there(api, repo_id, name, sha256=hashlib.sha256(content).hexdigest(), git_sha1=git_sha1):
+    if not is_there(api, repo_id, name, sha256=hashlib.sha256(content).hexdigest(), git_sha1=git_sha1_of(content)):
         api.upload_file(path_or_fileobj=content, path_in_repo=name, repo_id=repo_id, commit_message=message)
 
 

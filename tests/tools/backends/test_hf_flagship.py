@@ -15,6 +15,7 @@ from ftagent.tools.metrics import read_metrics
 
 from ...hub import LoopbackHub
 from ...hub.faults import Cut, Status
+from ...hub.jobs import Job
 
 SENTENCE = (
     "fine-tune SmolLM2-135M-Instruct on acme/sums, 2 epochs, budget $5, compare it with the base model, do not export"
@@ -41,7 +42,7 @@ def test_one_sentence_trains_in_a_job_and_evaluates_what_it_pushed(stocked: Loop
     run = result.run
     assert run.report is not None and run.job is not None and run.evaluation is not None
     assert (run.status, run.report.health) == ("completed", "done")
-    (job,) = stocked.jobs.all.values()
+    (job,) = trainings(stocked)
     repo_id = f"tester/smollm2-135m-instruct-sums-sft-{run.id}"
     assert stocked.store.get("model", repo_id).private
     assert {"adapter_model.safetensors", "README.md", "result.json", "heldout.jsonl"} <= set(
@@ -60,7 +61,7 @@ def test_a_job_that_was_taken_away_goes_on_from_what_it_had_pushed(stocked: Loop
     run = agent(workdir).run(SENTENCE).run
     assert run.report is not None and run.job is not None
     assert (run.status, run.report.health, run.job.attempt) == ("completed", "done", 2)
-    assert [job.stage for job in stocked.jobs.all.values()] == ["ERROR", "COMPLETED"]
+    assert [job.stage for job in trainings(stocked)] == ["ERROR", "COMPLETED"]
     result = run.report.result
     assert 0 < result["resumed_from"] < result["steps"]
     assert [repair.words for repair in run.repairs] == [f"the same job goes on from step {result['resumed_from']}"]
@@ -97,6 +98,11 @@ def a_person_agrees(quote: ScheduleQuote) -> bool:
 
 
 a_person_agrees.asks_a_person = True  # type: ignore[attr-defined]
+
+
+def trainings(hub: LoopbackHub) -> list[Job]:
+    """Return the jobs that trained; another one evaluates what they pushed."""
+    return [job for job in hub.jobs.all.values() if job.labels.get("ftagent-step") == "train"]
 
 
 def take_away_after_a_save(hub: LoopbackHub) -> None:
