@@ -15,7 +15,7 @@ demo: $(VENV)/.demo            ## fine-tune, evaluate and export a small real mo
 	$(BIN)/ftagent "$(DEMO)" --yes
 
 test: $(VENV)/.dev             ## the whole test suite
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
 
 test-slow: $(VENV)/.dev        ## tests that take minutes
 	$(BIN)/python -m pytest -m slow
@@ -61,8 +61,17 @@ bench-eval: $(VENV)/.dev       ## our client against lm-eval's own, on the same 
 	$(PIP) --editable '.[local,demo,eval]'
 	$(BIN)/python tests/bench/eval.py
 
+bench-export: $(VENV)/.dev     ## the quantisation table: size, perplexity against the merged model, agreement, tokens/s
+	$(BIN)/python tests/bench/export.py
+
 bench-faults: $(VENV)/.dev     ## every fault on every call of a job on the Hub, and how the run comes through (minutes)
 	$(BIN)/python tests/bench/faults.py
+
+bench-kills: $(VENV)/.dev      ## ftagent killed at each line of its journal, over a whole run on the Hub (EACH=1: a run of its own for each)
+	$(BIN)/python tests/bench/kills.py $(if $(EACH),--each)
+
+bench-planner: $(VENV)/.dev    ## a 135M model as planner, with rails and without; what refused each injection (minutes)
+	$(BIN)/python tests/bench/planner.py $(if $(ONLY),--only $(ONLY))
 
 drift:                         ## the scripts and their preflight against the newest TRL, transformers, peft and accelerate
 	test -x $(VENV)-drift/bin/python || $(PYTHON) -m venv $(VENV)-drift

@@ -10,6 +10,7 @@ from typing import Any
 from ..tools.errors import ApprovalNeeded, UserError
 from ..tools.facts import Approval, Quote, ScheduleApproval, ScheduleQuote
 from ..tools.jobs import hold_to_cap
+from ..tools.later_cost import NAMES
 from ..tools.run import Run
 
 Decide = Callable[[Any], bool]
@@ -99,4 +100,6 @@ def words(quote: Quote) -> str:
         else f"{minutes[0] / 60:.1f}–{minutes[1] / 60:.1f} h"
     )
     cost = "no money" if quote.reserve_usd == 0 else f"${quote.cost_usd.low:.2f}–${quote.cost_usd.high:.2f}"
-    return f"{took}, {cost}"
+    parts = [f"{NAMES[p.purpose]} on {p.flavor} at most ${p.reserve_usd:.2f}" for p in quote.parts]
+    with_parts = f" (with {', '.join(parts)})" if parts else ""
+    return f"{took}, {cost}{with_parts}" + (f"; uploads {quote.uploads}" if quote.uploads else "")

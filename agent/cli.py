@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from keyword import iskeyword
 
 from ..tools.errors import FtagentError, UserError
 from .commands.options import FAILED, INTERRUPTED, say
@@ -24,6 +25,7 @@ ftagent runs                   list the runs of this folder
 ftagent show [RUN]             where a run stands
 ftagent watch [RUN]            look on, live
 ftagent cancel [RUN]           end a run's job
+ftagent try [RUN] PROMPT       ask the base and the tuned model the same
 ftagent schedules [list|suspend ID|resume ID|delete ID]
 ftagent tool NAME ...          one tool, for other agents and scripts
 ftagent mcp                    the tools over the Model Context Protocol, on stdio
@@ -37,13 +39,14 @@ COMMANDS = {
     "show": "looking",
     "watch": "looking",
     "cancel": "looking",
+    "try": "trying",
     "schedules": "schedules",
     "tool": "machine",
     "mcp": "serving",
     "skills": "skills",
     "doctor": "machine",
 }
-"""Command -> the module of `commands/` that has a function of that name."""
+"""Command -> the module of `commands/` that has a function of that name (`try_` for `try`)."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -73,7 +76,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _dispatch(arguments: list[str]) -> int:
     if arguments and arguments[0] in COMMANDS:
         module = import_module(f"{__package__}.commands.{COMMANDS[arguments[0]]}")
-        return getattr(module, arguments[0])(arguments[1:])
+        name = f"{arguments[0]}_" if iskeyword(arguments[0]) else arguments[0]
+        return getattr(module, name)(arguments[1:])
     return instruct(arguments, USAGE)
 
 

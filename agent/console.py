@@ -23,8 +23,10 @@ from ..tools.facts import (
     HardwareChoice,
     Job,
     JobReport,
+    LlmCall,
     Note,
     PreflightReport,
+    Published,
     Quote,
     Repair,
     Schedule,
@@ -33,11 +35,14 @@ from ..tools.facts import (
     Spec,
 )
 from ..tools.journal import FACTS, Event
+from ..tools.run import llm_words
+from ..tools.wording import one_line
 from .approval import schedule_words, words
 
 BARS = "▁▂▃▄▅▆▇█"
 CURVE_WIDTH = 24
 LINE_CHARS = 60
+QUESTION_CHARS = 1000
 QUIET_S = 15.0  # without a terminal, progress is a line now and then
 
 STEP_WORDS = {
@@ -65,6 +70,7 @@ class RunConsole:
         self._spinner = Spinner("dots", Text(""))
         self._said_at = -math.inf
         self._step: str = ""
+        self._calls: list[LlmCall] = []
 
     def __enter__(self) -> RunConsole:
         return self
@@ -75,9 +81,13 @@ class RunConsole:
     def __call__(self, event: Event) -> None:
         """Show one event."""
         if event.seq is not None:
+            if event.kind == "llm_call":
+                self._calls.append(LlmCall.model_validate(event.data))
             if line := fact_line(event):
                 self.rest()
                 self.console.print(line, soft_wrap=True)
+            if event.kind == "ended" and self._calls:
+                self.console.print(Text(f"  {llm_words(self._calls)}", style="dim"), soft_wrap=True)
         elif event.kind == "step":
             tool: str = event.data["tool"]
             self._step = STEP_WORDS.get(tool, tool)
@@ -103,11 +113,11 @@ class RunConsole:
 
     ask.asks_a_person = True  # type: ignore[attr-defined]
 
-    def answer_to(self, question: str) -> str:
-        """Put a planner's question to the person and return the answer."""
+    def answer(self, question: str) -> str:
+        """Put a planner's question to the person, and return what they type."""
         self.rest()
-        self.console.print(Text(question))
-        return self.console.input(Text("> ")).strip()
+        self.console.print(f"  the planner asks: {one_line(question, QUESTION_CHARS)}", markup=False, soft_wrap=True)
+        return self.console.input(Text("> "))
 
     def _says_yes(self, question: str) -> bool:
         answer = self.console.input(Text(question))
@@ -189,19 +199,38 @@ def fact_line(event: Event) -> Text | None:
             )
         case GgufFile() as file:
             return _line(
-                True, "gguf", file.quantisation, f"{file.size_bytes / 1e6:.0f} MB", "answers, stops, keeps its template"
+                True,
+                "gguf",
+                file.quantisation,
+                f"{file.size_bytes / 1e6:.0f} MB",
+                "answers, stops, keeps its template",
+                _strays(file),
             )
+        case Published() as published:
+            seen = "private" if published.private else "public"
+            return _line(True, "published", published.repo_id, seen, published.url)
         case Export() as export:
-            return _line(True, "export", f"{len(export.files)} file(s) in {export.seconds:.0f} s")
+            failed = [f"{name} failed its proof" for name in export.failed]
+            return _line(not failed, "export", f"{len(export.files)} file(s) in {export.seconds:.0f} s", *failed)
         case Schedule() as schedule:
             when = schedule.trigger.cron or f"commits to {schedule.trigger.watched}"
             return _line(True, "schedule", schedule.state, when, f"ftagent schedules delete {schedule.id} ends it")
         case Ended() as ended:
             return _line(ended.status in ("completed", "dry_run"), ended.status.replace("_", " "), ended.reason)
+        case Note(text=""):
+            return None
         case Note() as note:
             return Text(f"  {note.text}", style="dim")
         case _:
             return None
+
+
+def _strays(file: GgufFile) -> str:
+    """Say how far a file's perplexity is from the merged model's, where that was measured."""
+    proof = file.proof
+    if proof.perplexity is None or proof.reference_perplexity is None:
+        return ""
+    return f"perplexity {100 * (proof.perplexity / proof.reference_perplexity - 1):+.1f} %"
 
 
 def _line(good: bool, title: str, *parts: str) -> Text:

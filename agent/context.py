@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..tools.jobs import cost_cap
 from ..tools.skills import load_skills
-from .foreign import as_data, safe, visible
+from .foreign import as_data, readable, safe
 from .toolbox import Toolbox, cut
 
 if TYPE_CHECKING:
@@ -39,14 +39,15 @@ SKILL_CHARS = (400, 150, 50)
 TINY_TOKENS = 2000
 """Below, the index of skills is left out."""
 
-_PIECES = re.compile(r"[A-Za-z]+|\d|[^\sA-Za-z\d]|\s+")
+_PIECES = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|\d|[^\sA-Za-z\d]|\s+")
 
 
+@lru_cache(maxsize=4096)
 def tokens_of(text: str) -> int:
     """Return no fewer tokens than common tokenizers make of a text, whatever it is made of.
 
-    Three letters, a digit, another sign or a space between words count as one: with the tokenizers of SmolLM2 and
-    GPT-4 it is above the truth on prose, code, base64 and foreign scripts (`tests/agent/test_context.py`).
+    Three letters of one case, a digit or another sign count as one: with the tokenizers of SmolLM2 and GPT-4 that is
+    above the truth on prose, code, base64 and foreign scripts (`tests/agent/test_context.py`).
     """
     return sum(_tokens(piece) for piece in _PIECES.findall(text))
 
@@ -101,12 +102,12 @@ def turn_prompt(toolbox: Toolbox, *, request_chars: int | None = None) -> str:
     run = toolbox.run
     cap = cost_cap(run)
     spec = run.spec
-    request = visible(toolbox.request or (spec.request if spec else ""))
+    request = readable(toolbox.request or (spec.request if spec else ""))
     return render_prompt(
         "turn",
         request=cut(request, request_chars) if request_chars is not None else request,
         stated=", ".join(_stated(toolbox)),
-        answers=tuple(_Said(safe(a.question, LINE_CHARS), visible(a.answer)) for a in run.answers),
+        answers=tuple(_Said(safe(a.question, LINE_CHARS), readable(a.answer)) for a in run.answers),
         done=tuple(as_data(line, LINE_CHARS) for line in _settled(toolbox)),
         money=f"${run.cost_usd:.2f} spent" + (f" of ${cap:.2f}" if cap is not None else ", no cap"),
         time=_time(toolbox),
@@ -191,11 +192,12 @@ def _halved(kept: list[tuple[str, str]], room: int) -> list[tuple[str, str]]:
 def _exchange(step: ActionStep, most_chars: int) -> str:
     """Return one turn as text: what was called, and what came of it."""
     result = str(step.error) if step.error else (step.observations or "")
-    said = as_data(result, most_chars)
-    if not step.tool_calls:
-        return f"Result: {said}"
-    call = step.tool_calls[0]
-    return f"You called {safe(f'{call.name} with {call.arguments}', ARGUMENT_CHARS)}. Result: {said}"
+    calls = step.tool_calls or ()
+    called = f"You called {_safe(f'{calls[0].name} with {calls[0].arguments}', ARGUMENT_CHARS)}. " if calls else ""
+    return f"{called}Result: <data>{_safe(result, most_chars)}</data>"
+
+
+_safe = lru_cache(maxsize=4096)(safe)  # every turn has the text of all turns before it
 
 
 def _stated(toolbox: Toolbox) -> list[str]:
@@ -204,7 +206,7 @@ def _stated(toolbox: Toolbox) -> list[str]:
     if spec is None:
         return []
     values = spec.model_dump(mode="json") | spec.overrides.given()
-    return [visible(f"{name} {_value(values.get(name))}") for name in spec.stated]
+    return [readable(f"{name} {_value(values.get(name))}") for name in spec.stated]
 
 
 def _value(value: Any) -> str:

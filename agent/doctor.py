@@ -57,7 +57,7 @@ def checks(settings: Settings) -> list[Finding]:
     """Look at everything that a run may need."""
     from huggingface_hub import get_token
 
-    token, space = get_token(), os.environ.get("TRACKIO_SPACE_ID")
+    token, space = get_token(), settings.trackio_space or os.environ.get("TRACKIO_SPACE_ID")
     who = _begin(lambda: _ask("/api/whoami-v2")) if token else None
     there = _begin(lambda: _ask(f"/api/spaces/{space}")) if space else None
     prices = _begin(_catalog)
@@ -65,7 +65,7 @@ def checks(settings: Settings) -> list[Finding]:
     return [
         *here,
         *_hub(settings, token, who() or Answer(why_not="it does not answer") if who else None),
-        _trackio(space, there() or Answer(why_not="it does not answer") if there else None),
+        _trackio(settings, space, there() or Answer(why_not="it does not answer") if there else None),
         _prices(prices()),
         *_origins(settings),
     ]
@@ -190,11 +190,15 @@ def _allows(access: dict[str, Any], permission: str, namespace: str) -> bool:
     return any(permission in granted for granted in (fine.get("global") or [], *scoped))
 
 
-def _trackio(space: str | None, there: Answer | None) -> Finding:
+def _trackio(settings: Settings, space: str | None, there: Answer | None) -> Finding:
     if space is None or there is None:
-        return Finding(name="Trackio", ok=True, detail="no Space: metrics come home in the job's log, `ftagent watch`")
+        detail = "no Space: metrics come home in the job's log, `ftagent watch`; FTAGENT_TRACKIO_SPACE names one"
+        return Finding(name="Trackio", ok=True, detail=detail)
     if there.said is not None:
         return Finding(name="Trackio", ok=True, detail=f"the Space {space} is there")
+    if settings.trackio_space:
+        detail = f"the Space {space} is not there yet ({there.why_not}): the first training makes it, private"
+        return Finding(name="Trackio", ok=there.status == 404, detail=detail, mend="unset FTAGENT_TRACKIO_SPACE")
     detail = f"TRACKIO_SPACE_ID is {space}: {there.why_not}"
     return Finding(name="Trackio", ok=False, detail=detail, mend="unset TRACKIO_SPACE_ID; metrics stay local then")
 

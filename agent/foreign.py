@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import unicodedata
 from functools import cache
 
 from ..tools.wording import without_secrets
@@ -28,6 +27,12 @@ KINDS = re.compile(
 )
 """Private keys, passwords in URLs, tokens beside those of `tools.wording`, JSON web tokens, bearer headers."""
 
+# Unicode 15: controls but for line and tab, formats (Cf), surrogates, private use, variation selectors, tags.
+_UNSEEN = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u180b-\u180f\u200b-\u200f"
+    r"\u202a-\u202e\u2060-\u206f\ud800-\uf8ff\ufe00-\ufe0f\ufeff\ufff9-\ufffb\U000110bd\U000110cd"
+    r"\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff\U000f0000-\U0010ffff]"
+)
 _TAG = re.compile(r"[<＜‹﹤]\s*([/／]?)\s*data\b[^>＞›﹥]{0,40}[>＞›﹥]?", re.IGNORECASE)
 
 
@@ -43,7 +48,12 @@ def as_data(text: str, limit: int) -> str:
 
 def safe(text: str, limit: int) -> str:
     """Return text without secrets, without invisible characters and without tags that end what is data."""
-    return cut(_TAG.sub(r"(\1data)", visible(redacted(text))), limit)
+    return cut(_TAG.sub(r"(\1data)", readable(text)), limit)
+
+
+def readable(text: str) -> str:
+    """Return text, a person's own too, without secrets and without what nobody sees."""
+    return redacted(visible(text))
 
 
 def redacted(text: str) -> str:
@@ -54,10 +64,8 @@ def redacted(text: str) -> str:
 
 
 def visible(text: str) -> str:
-    """Return text without characters that a person does not see and an LLM does: formats, tags, private use."""
-    return "".join(
-        mark for mark in text if mark in "\n\t" or unicodedata.category(mark) not in ("Cf", "Co", "Cc", "Cs")
-    )
+    """Return text without characters that a person does not see and an LLM does."""
+    return _UNSEEN.sub("", text)
 
 
 def _secrets_here() -> tuple[tuple[str, str], ...]:

@@ -16,13 +16,14 @@ from smolagents.models import get_tool_json_schema
 from smolagents.utils import AgentToolExecutionError
 
 from ..tools import report
+from ..tools.attach import find_or_attach
 from ..tools.data.shaping.mappings import Row
 from ..tools.errors import FtagentError, Stopped, ToolError, UserError
 from ..tools.facts import Ended, Note, Resumed
 from ..tools.gates import closed_gate, next_tool
 from ..tools.jobs import end_work
 from ..tools.journal import Event, Listener
-from ..tools.run import Run, find_run, new_run, refold, report_path
+from ..tools.run import Run, new_run, refold, report_path
 from ..tools.script import hash_on_disk
 from ..tools.settings import Settings, carried_over, load_settings
 from ..tools.stopping import Stop, current, working_under
@@ -32,8 +33,9 @@ from .context import build_messages, system_prompt, tokens_of
 from .events import stream_events
 from .llm import connect
 from .notify import notifiers
-from .rails import Planner, planner_failure
+from .rails import planner_failure
 from .sweep import Sweep, run_sweep
+from .switch import Planner
 from .toolbox import Ask, Toolbox, ToolInfo, input_schema, tool_info
 
 MAX_STEPS = 1000
@@ -176,6 +178,8 @@ class FineTuneAgent:
     def resume(self, run_id: str | None = None) -> RunResult:
         """Go on with a run where its journal ends; the newest run by default.
 
+        A job's id will do, also on a machine that has no folder of its run.
+
         Raises:
             UserError: There is no such run, or another process works on it.
         """
@@ -227,7 +231,7 @@ class FineTuneAgent:
         return twin
 
     def _resume(self, run_id: str | None, listeners: Sequence[Listener]) -> RunResult:
-        run = find_run(self.settings.workdir, run_id)
+        run = find_or_attach(self.settings, run_id)
         if run.spec is None:
             raise UserError(f"run `{run.id}` has no plan to go on with.", hint="start anew with the instruction")
         run.journal.acquire()

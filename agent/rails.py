@@ -1,4 +1,4 @@
-"""The rails that carry a weak planner, and the switch from one planner to another while a run is under way.
+"""The rails that carry a weak planner.
 
 What an LLM says is read as what it meant. One whose replies are no calls is held to a JSON schema, first of whole
 calls, then of bare ones. One that gets nowhere loses that step to the built-in planner, and the journal says so.
@@ -6,7 +6,6 @@ calls, then of bare ones. One that gets nowhere loses that step to the built-in 
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +21,7 @@ from ..tools.settings import Settings
 from .calls import Tools, known_name, read_call
 from .calls import fitted as fitted_arguments
 from .constrained import legal_calls, response_format
-from .llm import Llm, TooLong, cached_tokens, connect
+from .llm import Llm, TooLong, cached_tokens
 from .llm_errors import LlmDown, is_refused_format
 from .planner import BuiltinPlanner, tool_call
 from .progress import Progress
@@ -40,74 +39,6 @@ LEVELS = ("", "schema", "bare")
 
 Rebuild = Callable[[int], list[ChatMessage]]
 """Returns the messages of this turn in at most so many tokens."""
-
-
-class Planner(Model):
-    """The planner of a run: the one that the settings name, until a person switches it.
-
-    Args:
-        toolbox: Knows where the run stands.
-    """
-
-    def __init__(self, toolbox: Toolbox) -> None:
-        super().__init__(model_id=toolbox.run.settings.llm)
-        self.toolbox = toolbox
-        self.rebuild: Rebuild | None = None
-        self._lock = threading.Lock()
-        self._next: Settings | None = None
-        self._former: Settings | None = None
-        self._now = self._made(toolbox.run.settings)
-
-    def switch(self, settings: Settings) -> None:
-        """Let another planner take the next turn; safe to call from any thread.
-
-        Args:
-            settings: Name the LLM; only that part of them is taken over.
-        """
-        with self._lock:
-            self._next = settings
-
-    @property
-    def room(self) -> int | None:
-        """How many tokens a prompt may have; None for a planner that reads none."""
-        return self._now.room if isinstance(self._now, RailedPlanner) else None
-
-    def generate(self, messages: list[Any], *args: Any, **options: Any) -> ChatMessage:
-        """Return the next call, after a switch that was asked for."""
-        with self._lock:
-            wanted, self._next = self._next, None
-        if wanted is not None and self._change(wanted, "a person switched it"):
-            messages = self.rebuild(self.room or 0) if self.rebuild else messages
-        try:
-            return self._now.generate(messages, *args, **options)
-        except UserError as error:
-            if self._former is None or getattr(self._now, "answered", 0):
-                raise
-            former, self._former = self._former, None
-            self._change(former, error.message)
-            return self._now.generate(messages, *args, **options)
-
-    def parse_tool_calls(self, message: ChatMessage) -> ChatMessage:
-        """Refuse: what could be read as a call was."""
-        return self._now.parse_tool_calls(message)
-
-    def _change(self, wanted: Settings, why: str) -> bool:
-        run = self.toolbox.run
-        named = {name: getattr(wanted, name) for name in ("llm", "llm_base_url", "llm_window")}
-        if all(getattr(run.settings, name) == value for name, value in named.items()):
-            return False
-        self._former = run.settings
-        settings = run.settings.model_copy(update=named)
-        self._now = self._made(settings)
-        note = Note(code="planner", text=f"The planner is now `{wanted.llm}`, and was `{run.settings.llm}`: {why}.")
-        self.toolbox.run = run.record(settings).record(note)
-        self.model_id = wanted.llm
-        return True
-
-    def _made(self, settings: Settings) -> Model:
-        if settings.llm == "builtin":
-            return BuiltinPlanner(self.toolbox)
-        return RailedPlanner(self.toolbox, connect(settings), lambda room: self.rebuild(room) if self.rebuild else [])
 
 
 @dataclass(kw_only=True)
@@ -345,8 +276,8 @@ def planner_failure(error: BaseException, settings: Settings) -> BaseException:
         settings: Name the planner.
     """
     cause = error.__cause__
-    if cause is None or isinstance(cause, FtagentError):
-        return cause or error
+    if cause is None or isinstance(cause, FtagentError) or settings.llm == "builtin":
+        return cause or error  # an error of the built-in planner's is a bug, and shows itself
     return UserError(
         f"the planner `{settings.llm}` failed: {type(cause).__name__}: {' '.join(str(cause).split())}",
         hint="check the model id, the key and --llm-base-url; without --llm the built-in planner does the job",

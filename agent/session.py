@@ -70,7 +70,7 @@ class Session:
         self.agent = FineTuneAgent(
             settings=settings,
             approve=decide,
-            ask=told.answer_to if callable(decide) else None,
+            ask=told.answer if callable(decide) else None,
             dry_run=dry_run,
             listeners=[told, self._heard],
         )

@@ -18,18 +18,22 @@ from typing import Any, get_type_hints
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from ..tools.errors import FtagentError, ToolError
-from ..tools.facts import Answer, Fact, Spec
+from ..tools.facts import Answer, Fact, Purpose, Spec
 from ..tools.files import require_space
 from ..tools.gates import APPROVED, GATES, SCHEDULE_APPROVED, closed_gate, next_tool
 from ..tools.models import weight_files
 from ..tools.run import Run, has_other_runs, home_of, refold
 from ..tools.stopping import check
+from ..tools.wording import without_secrets
 from .approval import Decide, approve, approve_schedule
+from .held import hold_to_choice, hold_to_words, note_choice
 
 OBSERVATION_CHARS = 4000  # about 1,000 tokens: a turn's result never crowds out the request
 DETOURS = ("read_skill", "show_run")  # always legal, and they settle nothing
 REOPENED = ("validate_dataset", "pick_hardware", "write_script", "preflight")
 """Steps that may be done anew, with other arguments, as long as no job was started."""
+LATER: dict[str, Purpose] = {"evaluate_model": "evaluate", "export_gguf": "export"}
+"""Tools that may start a job of their own after the training, and what it is for."""
 
 _HOMES = {
     "plan_run": "plan",
@@ -140,7 +144,7 @@ class Toolbox:
         ask: Ask | None = None,
     ) -> None:
         self.run = run
-        self.request = request
+        self.request = request and without_secrets(request)
         self.decide = decide
         self.dry_run = dry_run
         self.keep = keep
@@ -207,7 +211,10 @@ class Toolbox:
                     f"{name} is done, and the same call settles the same.",
                     hint=f"call {self.expected()}, or give {name} other arguments",
                 )
+            hold_to_words(self.run, self.request, name, given)
             result = self.invoke(name, arguments)
+            if name == "pick_hardware":
+                self.run = note_choice(self.run, given)
         except ToolError as error:
             self.last_error = error
             self.last_result = str(error)
@@ -234,6 +241,8 @@ class Toolbox:
             return info.function(**checked)
         if name == "submit_job" and closed_gate(name, self.run, but=frozenset({APPROVED})) is None:
             self._approve()
+        if name in LATER and closed_gate(name, self.run) is None:
+            self._approve_later(LATER[name])
         if name == "schedule_run" and closed_gate(name, self.run, but=frozenset({SCHEDULE_APPROVED})) is None:
             self._approve_schedule(**checked)
         if name in GATES:
@@ -256,7 +265,16 @@ class Toolbox:
         from ..tools.jobs import make_quote
 
         if closed_gate("submit_job", self.run) is not None:
-            self.run = self.run.record(approve(self.run, make_quote(self.run), self.decide))
+            quote = make_quote(self.run)
+            if self.decide is True:
+                hold_to_choice(self.run, quote)
+            self.run = self.run.record(approve(self.run, quote, self.decide))
+
+    def _approve_later(self, purpose: Purpose) -> None:
+        from ..tools.later import later_quote
+
+        if quote := later_quote(self.run, purpose):
+            self.run = self.run.record(approve(self.run, quote, self.decide))
 
     def _approve_schedule(self, when: str | None = None) -> None:
         from ..tools.schedule import is_approved, make_schedule_quote
@@ -315,7 +333,7 @@ def cut(text: str, limit: int) -> str:
     if len(text) <= limit:
         return text
     head, tail = limit * 2 // 3, limit // 3
-    return f"{text[:head]} … [{len(text) - head - tail} characters cut] … {text[-tail:]}"
+    return f"{text[:head]} … [{len(text) - head - tail} characters cut] … {text[len(text) - tail :]}"
 
 
 def error_object(error: FtagentError) -> dict[str, Any]:

@@ -21,7 +21,8 @@ hypothesis.register_profile("new", derandomize=False, print_blob=True)
 hypothesis.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 # Set before any test module imports a library that reads them once, at import.
-_SCRATCH = Path(__file__).parent.parent / ".pytest_cache"
+# Each process of a parallel run has its own.
+_SCRATCH = Path(__file__).parent.parent / ".pytest_cache" / os.environ.get("PYTEST_XDIST_WORKER", "")
 os.environ["HF_HOME"] = str(_SCRATCH / "hf-home")
 os.environ["TRACKIO_DIR"] = str(_SCRATCH / "trackio")
 os.environ["XDG_DATA_HOME"] = str(_SCRATCH / "home" / ".local" / "share")

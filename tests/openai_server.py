@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -79,10 +78,14 @@ def _payload(served: OpenAiServer, body: dict[str, Any], reply: Reply) -> bytes:
     if reply.status != 200:
         return json.dumps(_error(reply)).encode()
     prompts = [_prompt(request) for request in served.requests]
-    cached = max((len(os.path.commonprefix([prompts[-1], former])) for former in prompts[:-1]), default=0)
+    cached = max((_same_beginning(prompts[-1], former) for former in prompts[:-1]), default=0)
     counted = len(_tokenizer().encode(prompts[-1], disallowed_special=()))
     served.prompt_tokens.append(counted)
     return json.dumps(_completion(body, reply, counted, counted * cached // len(prompts[-1]))).encode()
+
+
+def _same_beginning(one: str, other: str) -> int:
+    return next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
 def _prompt(body: dict[str, Any]) -> str:
@@ -93,9 +96,9 @@ def _prompt(body: dict[str, Any]) -> str:
 @cache
 def _tokenizer() -> Any:
     """Return GPT-4's tokenizer, as litellm's package brings it along."""
-    import litellm
+    from litellm.litellm_core_utils.default_encoding import encoding
 
-    return litellm.encoding
+    return encoding
 
 
 def _completion(body: dict[str, Any], reply: Reply, prompt: int, cached: int) -> dict[str, Any]:

@@ -173,7 +173,7 @@ def _ways(
 def precisions(flavor: Flavor) -> Sequence[Precision]:
     """Return what this flavor computes well, best first.
 
-    On a CPU that multiplies bf16 by itself, matrices are cast to it as they are multiplied, and weights and sums stay in
+    On a CPU that multiplies bf16 by itself, matrices are cast as they are multiplied, and weights and sums stay in
     fp32. On a GPU the compute capability decides.
     """
     if flavor.gpu is not None:

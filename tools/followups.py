@@ -1,6 +1,6 @@
 """Follow-ups: `same, but rank 64` is the earlier request with one statement changed; all others stay as they were said.
 
-A change is read by the same tables as a request (`tools/words.py`). What it states replaces what the earlier request
+A change is read by the same tables as a request (tools/words/). What it states replaces what the earlier request
 said of it, and where that said nothing, is added to it.
 """
 
@@ -10,7 +10,9 @@ import re
 from collections.abc import Iterable, Iterator
 
 from .errors import InputError
-from .words import BACKENDS, BENCHMARK, LIMITS, METHODS, NOT, OVERRIDES, QUANTISATION, TARGETS, Reading, read_words
+from .words import Reading, read_words
+from .words.choices import BENCHMARK, METHODS, PLACES, QUANTISATION, TARGETS, refusal
+from .words.values import LIMITS, OVERRIDES
 
 CHANGEABLE = "rank 64, learning rate 1e-4, 3 epochs, batch size 8, on other.jsonl, budget 5, without export"
 _AGAIN = re.compile(
@@ -40,7 +42,7 @@ def changed_request(request: str, change: str) -> str:
     if not change:
         return request
     stated = read_words(_without_loose_names(change))
-    stated.backend = next((name for name, pattern in BACKENDS if re.search(pattern, change, re.IGNORECASE)), None)
+    stated.backend = next((name for name, pattern in PLACES if re.search(pattern, change, re.IGNORECASE)), None)
     values = {**stated.overrides, **_limits(stated)}
     if not (values or stated.targets or stated.refused_targets or stated.method or stated.backend or _names(stated)):
         raise InputError(f"`{change}` changes nothing that is understood.", hint=f"such as: {CHANGEABLE}")
@@ -84,8 +86,8 @@ def _choices(stated: Reading) -> Iterator[str]:
     if stated.method is not None:
         yield from (pattern for _, pattern in METHODS)
     if stated.backend is not None:
-        yield from (pattern for _, pattern in BACKENDS)
-    yield from (NOT + pattern for target, pattern in TARGETS if target in stated.targets)
+        yield from (pattern for _, pattern in PLACES)
+    yield from (refusal(pattern) for target, pattern in TARGETS if target in stated.targets)
 
 
 def _names(reading: Reading) -> list[str]:
@@ -96,6 +98,6 @@ def _names(reading: Reading) -> list[str]:
 
 def _without_loose_names(change: str) -> str:
     """Return the change without words that would be taken for a dataset in a request: `with care`, `on my laptop`."""
-    for _, pattern in BACKENDS:
+    for _, pattern in PLACES:
         change = re.sub(pattern, ", ", change, flags=re.IGNORECASE)
     return re.sub(r"\b(?:with|using|at|mit)\s+(?![\w.~-]*[/.\\]\w)", ", ", change, flags=re.IGNORECASE)

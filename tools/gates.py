@@ -77,7 +77,11 @@ NO_LIVE_JOB = _gate(
     "call monitor_job, or cancel_job",
 )
 JOB = _gate(lambda run: run.job is not None, "there is no job", "call submit_job")
-LIVE_JOB = _gate(lambda run: run.job is not None and run.job_is_live, "no job is running", "call show_run")
+LIVE_JOB = _gate(
+    lambda run: run.job is not None and (run.job_is_live or any(s.is_live and s.job for s in run.later.values())),
+    "no job is running",
+    "call show_run",
+)
 REPAIRABLE = _gate(
     lambda run: bool(rungs_left(run)),
     "no job failed for a reason that is known and has a repair left",
@@ -152,7 +156,7 @@ def next_tool(run: Run) -> str | None:
         return "repair_run" if REPAIRABLE.holds(run) else None
     if "evaluate" in run.spec.targets and run.evaluation is None:
         return "evaluate_model"
-    if "export" in run.spec.targets and run.export is None:
+    if {"export", "publish"} & {*run.spec.targets} and run.export is None:
         return "export_gguf"
     if "schedule" in run.spec.targets and not run.schedules:
         return "schedule_run"

@@ -2,27 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from .backends import backend_of
+from .backends.hf_inputs import upload_words
 from .errors import BudgetExceeded, GateClosed
-from .facts import HardwareChoice, Job, JobIntent, JobReport, Quote, Script, Spec
+from .facts import HardwareChoice, Job, JobIntent, JobReport, Quote, Range, Script, Spec
 from .gates import require
+from .later_cost import later_purposes, part_of
+from .later_watch import report_of
 from .monitor import Watch, cost_cap, price_usd_per_hour
 from .run import Run
 from .script import script_is_unchanged
+from .script_checks import same_data
 
 
 def make_quote(run: Run) -> Quote:
-    """Return what the job is expected to take, and the worst case that is reserved for it: price × timeout."""
+    """Return what the job is expected to take, and the worst case that is reserved for it: price × timeout.
+
+    Jobs that come after it, to evaluate and to export, are counted in, so that a person approves once.
+    """
     spec, hardware, script = _settled(run)
+    parts = tuple(part_of(run, purpose) for purpose in later_purposes(spec))
+    reserve = price_usd_per_hour(run) * hardware.timeout_s / 3600
     return Quote(
         backend=spec.backend,
         flavor=hardware.flavor,
         script_sha256=script.sha256,
-        hours=hardware.hours,
-        cost_usd=hardware.cost_usd,
-        reserve_usd=price_usd_per_hour(run) * hardware.timeout_s / 3600,
+        hours=_sum([hardware.hours, *(part.hours for part in parts)]),
+        cost_usd=_sum([hardware.cost_usd, *(part.cost_usd for part in parts)]),
+        reserve_usd=reserve + sum(part.reserve_usd for part in parts),
         timeout_s=hardware.timeout_s,
+        parts=parts,
+        uploads=upload_words(run),
     )
+
+
+def _sum(ranges: Sequence[Range]) -> Range:
+    low, expected, high = (sum(getattr(one, name) for one in ranges) for name in ("low", "expected", "high"))
+    return Range(low=low, expected=expected, high=high)
 
 
 def submit_job(run: Run) -> Job:
@@ -36,7 +54,7 @@ def submit_job(run: Run) -> Job:
         run: The run, with its script proven and the job approved.
 
     Raises:
-        GateClosed: Something is not settled, or `train.py` was changed after its preflight.
+        GateClosed: Something is not settled, or `train.py` or its data was changed after its preflight.
         BudgetExceeded: What is spent and the worst case are more than the cap.
         ToolError: The job could not be started; nothing runs.
     """
@@ -46,6 +64,7 @@ def submit_job(run: Run) -> Job:
     if (pending := _pending(run)) and (job := backend.find(run, pending)):
         return job  # we died between starting it and writing it down
     hold_to_script(run, script)
+    hold_to_data(spec)
     hold_to_cap(run, make_quote(run))
     intent = _intent(run, hardware, script)
     if intent != run.intent:
@@ -66,6 +85,10 @@ def cancel_job(run: Run) -> JobReport:
         GateClosed: No job is running.
     """
     require("cancel_job", run)
+    for step in run.later.values():
+        if step.is_live and step.job is not None:
+            backend = backend_of(step.job.backend)
+            return report_of(run, step.job, backend.cancel(run, step.job), backend)
     assert run.job is not None
     backend_of(run.job.backend).cancel(run, run.job)
     return Watch(run).look()
@@ -124,6 +147,17 @@ def hold_to_script(run: Run, script: Script) -> None:
         )
 
 
+def hold_to_data(spec: Spec) -> None:
+    """Refuse local data that is not, byte by byte, what was validated and approved.
+
+    Raises:
+        GateClosed: It was changed, or removed.
+    """
+    ref = spec.dataset_ref
+    if ref is not None and ref.source != "hub" and not (check := same_data(ref)).ok:
+        raise GateClosed(f"{check.detail}.", hint="start anew with the instruction")
+
+
 def _pending(run: Run) -> JobIntent | None:
     """Return the intent of which nobody knows yet what came of it."""
     return run.intent if run.job is None else None
@@ -136,6 +170,7 @@ def _intent(run: Run, hardware: HardwareChoice, script: Script) -> JobIntent:
         label=run.id,
         attempt=run.attempts + 1,
         script_sha256=script.sha256,
+        flavor=hardware.flavor if run.spec and run.spec.backend != "local" else "",
         timeout_s=hardware.timeout_s,
     )
     pending = _pending(run)

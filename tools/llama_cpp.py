@@ -1,7 +1,7 @@
 """llama.cpp as packages bring it: its converter, its quantiser and its server, each in a process of its own.
 
-A crash in C++ ends that process and not ftagent. What none of the packages brings: importance matrices, and with them
-the IQ quantisations.
+A crash in C++ ends that process and not ftagent. What none of the packages brings: the IQ quantisations, since the
+quantiser takes no importance matrix (how the others get theirs: `templates/quantise.py`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import http.client
 import json
 import os
 import re
-import shlex
 import subprocess
 import tempfile
 import time
@@ -23,6 +22,7 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from .bounds import BOUNDS
 from .errors import InputError, ToolError
 from .settings import Settings
 from .worker import WORKER_ENVIRONMENT, run_worker
@@ -93,14 +93,16 @@ def convert(settings: Settings, model: Path, out: Path, quantisation: str, *, lo
     run_worker(settings, "convert.py", request, log=log, timeout_s=CONVERT_TIMEOUT_S)
 
 
-def quantise(settings: Settings, source: Path, out: Path, quantisation: str, *, log: Path) -> None:
-    """Quantise a 16-bit GGUF file to one of the types in `QUANTISED`.
-
-    Raises:
-        ToolError: llama.cpp cannot, or the package that carries its quantiser is not installed.
-    """
-    request = {"source": str(source), "out": str(out), "ftype": QUANTISED[quantisation]}
-    run_worker(settings, "quantise.py", request, log=log, timeout_s=CONVERT_TIMEOUT_S)
+def step_for(quantisation: str) -> dict[str, Any]:
+    """Return how one quantisation is made, and the bounds that it must keep, as `templates/exported.py` reads it."""
+    bounds = BOUNDS[quantisation]
+    return {
+        "name": quantisation,
+        "convert": CONVERTED.get(quantisation),
+        "ftype": QUANTISED.get(quantisation),
+        "perplexity_ratio": bounds.perplexity_ratio,
+        "agreement": bounds.agreement,
+    }
 
 
 @contextmanager
@@ -186,11 +188,6 @@ def ask(url: str, prompt: list[dict[str, Any]] | str, *, max_tokens: int) -> Rep
     return Reply(text=text.strip(), stopped=stopped, tokens_per_s=body.get("timings", {}).get("predicted_per_second"))
 
 
-def served_template(url: str) -> str:
-    """Return the chat template that the server read from the GGUF file."""
-    return call(url, "/props")["chat_template"]
-
-
 def call(url: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
     """Send one request, past any proxy that the environment names: the server is on this machine.
 
@@ -207,17 +204,3 @@ def call(url: str, path: str, body: dict[str, Any] | None = None) -> dict[str, A
         raise ToolError(f"llama.cpp answered {path} with {error.code}: {error.read().decode()[:500]}") from error
     except (OSError, http.client.HTTPException) as error:
         raise ToolError(f"llama.cpp did not answer {path}: {error}") from error
-
-
-def write_modelfile(gguf: Path, stop: str) -> None:
-    """Write what Ollama needs beside the GGUF file; it takes the chat template from the file itself."""
-    text = f"FROM ./{gguf.name}\nPARAMETER stop {json.dumps(stop, ensure_ascii=False)}\n"
-    gguf.with_suffix(".Modelfile").write_text(text, encoding="utf-8")
-
-
-def serve_lines(gguf: Path) -> list[str]:
-    """Return the shell lines by which a person talks to the file, in llama.cpp and in Ollama."""
-    file, modelfile, name = (
-        shlex.quote(str(part)) for part in (gguf, gguf.with_suffix(".Modelfile"), gguf.stem.lower())
-    )
-    return [f"llama-server -m {file} --jinja", f"ollama create {name} -f {modelfile} && ollama run {name}"]

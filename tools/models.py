@@ -280,6 +280,8 @@ def _ask_hub(name: str) -> ModelRef | None:
             return None
         name = candidates[0]
     info = api.model_info(name, timeout=LOOKUP_TIMEOUT_S)
+    if info.gated:  # everybody may see that it is there; whether we may read it must be asked
+        api.auth_check(info.id)
     licence = info.card_data.get("license") if info.card_data else None
     return ModelRef(
         id=info.id,

@@ -169,7 +169,7 @@ class Watch:
         rules = [rule for rule in RULES if rule.holds_at_end or state.stage not in TERMINAL_STAGES]
         findings = {rule: text for rule in rules if (text := rule.test(watched))}
         for rule, text in findings.items():
-            self._alert(Alert(level=rule.level, rule=rule.name, text=text, step=watched.points[-1].step))
+            self._alert(Alert(level=rule.level, rule=rule.name, text=text, step=points[-1].step if points else None))
         return findings
 
     def _alert(self, alert: Alert) -> None:
@@ -188,6 +188,9 @@ class Watch:
             price_usd_per_hour=price_usd_per_hour(self.run),
             spent_usd=self.run.llm_cost_usd + self.run.earlier_usd,
             cap_usd=cost_cap(self.run),
+            waiting_s=waiting_s(self.job, state),
+            flavor=self.job.flavor,
+            others=other_flavors(self.run, self.job.flavor),
         )
 
     def _values(self, name: str) -> list[float]:
@@ -283,6 +286,18 @@ class Watch:
             values=leading[-LOSSES_TOLD:],
             text=_printable(line[0]) if line else None,
         )
+
+
+def waiting_s(job: Job, state: JobState) -> float:
+    """Return how long a job has been waiting for a machine, 0 once it has one."""
+    return (datetime.now(UTC) - job.submitted_at).total_seconds() if state.stage == "queued" else 0.0
+
+
+def other_flavors(run: Run, taken: str) -> tuple[str, ...]:
+    """Return the flavors on which the run would fit beside the one that was taken, the cheapest first."""
+    candidates = run.hardware.candidates if run.hardware else ()
+    fitting = sorted((one for one in candidates if one.fits), key=lambda one: (one.cost_usd, one.hours))
+    return tuple(dict.fromkeys(one.flavor for one in fitting if one.flavor != taken))
 
 
 def _last(values: list[float]) -> float | None:

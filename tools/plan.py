@@ -12,12 +12,11 @@ from .errors import InputError, ToolError
 from .facts import Method, Overrides, Spec, Target
 from .run import Run
 from .settings import Settings
-from .wording import one_line
+from .wording import one_line, without_secrets
 from .words import Reading, read_words
 
 EXAMPLE = 'ftagent "fine-tune SmolLM2-135M-Instruct on examples/docstrings.jsonl"'
 HUMAN_EVAL = "humaneval"
-BUILT_TARGETS = ("evaluate", "export", "schedule")
 LLAMA_CPP_MODULES = ("xllamacpp", "cyllama")
 
 
@@ -49,6 +48,7 @@ def plan_run(
     Raises:
         InputError: No model or dataset is named, or it cannot be found; the message lists what was tried.
     """
+    request = without_secrets(request)  # journal and report keep it
     reading = with_answers(read_words(request), run.answers)
     for name, value in (("model", model), ("dataset", dataset), ("subset", subset), ("split", split)):
         if value is not None:
@@ -62,7 +62,7 @@ def plan_run(
 
 
 def refuse_unbuilt(spec: Spec) -> None:
-    """Refuse what was asked for and cannot be done yet, before anything else is done.
+    """Refuse what was asked for and cannot be done, before anything else is done.
 
     Raises:
         InputError: With what was asked for, and what can be had instead.
@@ -72,12 +72,10 @@ def refuse_unbuilt(spec: Spec) -> None:
             "a schedule needs a machine that is always there, and this one is not.",
             hint="--backend hf-jobs: Hugging Face Jobs repeats what ran there",
         )
-    wanted = [
-        *((t not in BUILT_TARGETS, f"`{t}`", f"targets: {', '.join(BUILT_TARGETS)}") for t in spec.targets),
-    ]
-    for unbuilt, what, instead in wanted:
-        if unbuilt:
-            raise InputError(f"{what} is not built yet.", hint=instead)
+    if "publish" in spec.targets:
+        from .publish import refuse_unpublishable
+
+        refuse_unpublishable(spec)
     refuse_unanswerable(spec)
 
 
@@ -196,7 +194,7 @@ def _targets(reading: Reading, stated: list[str], inferred: dict[str, str]) -> t
     if named or reading.refused_targets:
         stated.append("targets")
     if named:
-        return reading.targets
+        return _with_files(reading, inferred)
     default: list[Target] = ["evaluate", "export"]
     reason = "no target is named: a model is compared with its base and exported to GGUF"
     if reading.method == "reward":
@@ -207,6 +205,16 @@ def _targets(reading: Reading, stated: list[str], inferred: dict[str, str]) -> t
         reason = f"no target is named; the export is left out because {', '.join(missing)} is not installed"
     inferred["targets"] = reason
     return (*(target for target in default if target not in reading.refused_targets), *repeated)
+
+
+def _with_files(reading: Reading, inferred: dict[str, str]) -> tuple[Target, ...]:
+    """Return what was asked for; who publishes a model that generates, publishes its GGUF files, too."""
+    targets = reading.targets
+    left_out = "export" in (*targets, *reading.refused_targets) or reading.method == "reward"
+    if "publish" not in targets or left_out:
+        return targets
+    inferred["export"] = "what is published is published as GGUF files, too; say `no GGUF` for the model alone"
+    return tuple(dict.fromkeys((*(t for t in targets if t == "evaluate"), "export", *targets)))
 
 
 def _resolve(spec: Spec, run: Run) -> Spec:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
+from .backends.hf_inputs import goes_along
 from .errors import ToolError
 from .facts import Check, PreflightReport, Script, Spec
 from .gates import require
@@ -76,7 +78,7 @@ def _rehearsal(run: Run, spec: Spec, script: Script, scratch: Path) -> list[Chec
             request,
             log=run.log("preflight"),
             timeout_s=TIMEOUT_S,
-            environment={"TRACKIO_DIR": str(trackio)},
+            environment={"TRACKIO_DIR": str(trackio), **_data_of_this_machine(run)},
         )
     except ToolError as error:
         return [Check(name="runs", ok=False, detail=str(error))]
@@ -88,6 +90,7 @@ def rehearsal_request(run: Run, spec: Spec, script: Script, scratch: Path) -> di
     assert spec.model_ref is not None
     model, teacher = spec.model_ref, spec.teacher_ref
     promised = promised_constants(run)
+    loader = promised["LOADER"] | (spec.dataset_ref.loader if goes_along(run) and spec.dataset_ref else {})
     return {
         "method": script.method,
         "model": model.path or model.id,
@@ -97,10 +100,17 @@ def rehearsal_request(run: Run, spec: Spec, script: Script, scratch: Path) -> di
         "teacher": teacher and (teacher.path or teacher.id, None if teacher.path else teacher.revision),
         "script": str(run.folder.resolve() / script.path),
         "folder": str(scratch),
-        "data": promised["LOADER"] | {"split": promised["SPLIT"]},
+        "data": loader | {"split": promised["SPLIT"]},
         "result": RESULT,
         "timeout_s": RUN_TIMEOUT_S,
     }
+
+
+def _data_of_this_machine(run: Run) -> dict[str, str]:
+    """Return what lets the script read here what its job will find uploaded."""
+    if not goes_along(run) or run.spec is None or run.spec.dataset_ref is None:
+        return {}
+    return {"FTAGENT_DATA": json.dumps(promised_constants(run)["LOADER"] | run.spec.dataset_ref.loader)}
 
 
 def with_metrics(run: Run, spec: Spec, checks: list[Check], trackio: Path) -> list[Check]:

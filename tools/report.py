@@ -16,9 +16,9 @@ from .evaluation.part import sha256_of
 from .facts import Candidate, Comparison, Parameter, Range
 from .files import write_whole
 from .journal import JOURNAL, Event, Journal, Listener
-from .llama_cpp import serve_lines
+from .ollama import hub_lines, serve_lines
 from .plots import draw_lengths
-from .run import Run, experiment_name, refold, report_path
+from .run import Run, experiment_name, llm_words, refold, report_path
 from .statistics import in_words
 
 if TYPE_CHECKING:
@@ -92,11 +92,14 @@ def render(runs: list[Run], *, notes: str = "") -> str:
         latest=latest,
         verdict=verdict(latest),
         link=_link,
+        hub=_hub(),
         advice=advice,
         fitting=_fitting,
         serve_lines=lambda run, file: serve_lines(_from_workdir(run, file)),
+        hub_lines=hub_lines,
         unfounded=unfounded,
         in_words=in_words,
+        llm_words=llm_words,
         has=lambda run, name: (run.folder / name).exists(),
         notes_begin=NOTES_BEGIN,
         notes_end=NOTES_END,
@@ -169,7 +172,10 @@ def advice(run: Run) -> list[str]:
         lines.append("Train longer or on more rows: this many items show no gain.")
     if run.export is not None and run.export.files:
         lines.append("Talk to the model with one of the lines under *Artefacts*.")
-    lines.append(f"Share it: the adapter lies in {_link(run, 'checkpoint')}.")
+    if private := [published for published in run.published if published.private]:
+        lines.append(f"Read the card, and make it public if you want: {private[-1].url}")
+    if not run.published:
+        lines.append(f"Share it: the adapter lies in {_link(run, 'checkpoint')}.")
     return lines
 
 
@@ -184,6 +190,13 @@ def _link(run: Run, name: str) -> str:
     target = run.folder / name
     label = f"`{name}`"
     return f"[{label}]({run.folder.parent.name}/{run.id}/{name})" if target.exists() else label
+
+
+def _hub() -> str:
+    """Return where the Hub is, as links have it."""
+    from huggingface_hub import constants
+
+    return constants.ENDPOINT
 
 
 def _from_workdir(run: Run, name: str) -> Path:

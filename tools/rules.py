@@ -17,6 +17,8 @@ from typing import Literal
 from .facts import Health
 from .metrics import EVAL_LOSS, GRADIENT_NORM, LEARNING_RATE, LOSS, LOSS_LEADS, REWARD, REWARD_STD, Leading, Point
 
+LONGEST_WAIT_S = 900.0
+"""For a machine, before a person is told."""
 RECENT = 20
 """Points from which the pace is read."""
 
@@ -33,6 +35,11 @@ class Outlook:
     spent_usd: float = 0.0
     """By everything else of the run."""
     cap_usd: float | None = None
+    waiting_s: float = 0.0
+    """It waits for a machine, and nothing is billed; 0 once it runs."""
+    flavor: str = ""
+    others: tuple[str, ...] = ()
+    """Flavors on which it would fit as well, the cheapest first."""
 
     @property
     def seconds_in_all(self) -> float | None:
@@ -69,6 +76,22 @@ class Rule:
     """Returns what is wrong, in words, or None."""
     holds_at_end: bool = True
     """Whether it says something of a job that has ended."""
+
+
+# --- waiting ----------------------------------------------------------------------------------------------------------
+
+
+def waits_too_long(watched: Watched, *, limit_s: float) -> str | None:
+    """Look for a job that gets no machine."""
+    outlook = watched.outlook
+    if outlook.waiting_s <= limit_s:
+        return None
+    others = f"; it fits {' and '.join(outlook.others[:2])} as well" if outlook.others else ""
+    return (
+        f"it has been waiting for {outlook.flavor} for {outlook.waiting_s / 60:.0f} min, where {limit_s / 60:.0f} are "
+        f"usual; waiting costs nothing{others}: end it with `ftagent cancel`, and take another flavor with "
+        "pick_hardware, write_script and preflight"
+    )
 
 
 # --- numbers ----------------------------------------------------------------------------------------------------------
@@ -283,6 +306,14 @@ RULES = (
         level="warn",
         health="warned",
         test=partial(ends_too_late, share=0.9, logs=10),
+        holds_at_end=False,
+    ),
+    # Nobody publishes how long flavors are waited for; a quarter of an hour is longer than any start of an image.
+    Rule(
+        name="waits_for_hardware",
+        level="warn",
+        health="warned",
+        test=partial(waits_too_long, limit_s=LONGEST_WAIT_S),
         holds_at_end=False,
     ),
     Rule(

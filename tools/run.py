@@ -10,6 +10,7 @@ import re
 import secrets
 import shutil
 import tempfile
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,8 @@ from .facts import (
     LlmCall,
     Note,
     PreflightReport,
+    Published,
+    Purpose,
     Repair,
     Resumed,
     Schedule,
@@ -46,6 +49,31 @@ from .journal import FACTS, JOURNAL, Event, Journal
 from .settings import Settings
 
 REPORTS = "training_reports"
+
+
+class Later(BaseModel):
+    """The jobs of one step after the training."""
+
+    model_config = ConfigDict(frozen=True)
+
+    approval: Approval | None = None
+    """One of its own, where that of the training does not cover it."""
+    intent: JobIntent | None = None
+    attempts: int = 0
+    job: Job | None = None
+    report: JobReport | None = None
+    """How the job ended; nothing is written while it runs."""
+    earlier_usd: float = 0.0
+
+    @property
+    def cost_usd(self) -> float:
+        """What all of its jobs have cost."""
+        return self.earlier_usd + (self.report.cost_usd if self.report else 0.0)
+
+    @property
+    def is_live(self) -> bool:
+        """Whether a job was started, or may have been, whose end nobody has seen."""
+        return self.intent is not None and self.report is None
 
 
 class Run(BaseModel):
@@ -71,8 +99,11 @@ class Run(BaseModel):
     job: Job | None = None
     report: JobReport | None = None
     repairs: tuple[Repair, ...] = ()
+    later: dict[Purpose, Later] = {}
+    """Jobs that evaluate and export, where they are no business of this machine."""
     evaluation: Evaluation | None = None
     files: tuple[GgufFile, ...] = ()
+    published: tuple[Published, ...] = ()
     export: Export | None = None
     schedule_approval: ScheduleApproval | None = None
     schedules: tuple[Schedule, ...] = ()
@@ -145,7 +176,8 @@ class Run(BaseModel):
     @property
     def cost_usd(self) -> float:
         """GPU and LLM money that this run has spent so far."""
-        return self.llm_cost_usd + self.earlier_usd + (self.report.cost_usd if self.report else 0.0)
+        later = sum(step.cost_usd for step in self.later.values())
+        return self.llm_cost_usd + self.earlier_usd + (self.report.cost_usd if self.report else 0.0) + later
 
     def record(self, fact: Fact) -> Run:
         """Journal one fact and return the run that includes it."""
@@ -158,6 +190,20 @@ ON_PLAN = ("dataset", *ON_DATA)
 """What stands on the hardware, on the data, on the plan: settled anew, they take it with them."""
 
 
+def llm_words(calls: Sequence[LlmCall]) -> str:
+    """Say what the planner's LLM took: calls, tokens, money.
+
+    Args:
+        calls: The calls of one run.
+    """
+    names = ("prompt_tokens", "cached_tokens", "completion_tokens")
+    prompt, cached, answered = (sum(getattr(call, name) for call in calls) for name in names)
+    costs = [call.cost_usd for call in calls]
+    price = "at an unknown price" if None in costs else f"${sum(cost or 0.0 for cost in costs):.4f}"
+    of_them = f" ({cached} of them cached)" if cached else ""
+    return f"{len(calls)} calls of the planner's LLM, {prompt} prompt tokens{of_them} + {answered} answered, {price}"
+
+
 def fold(run: Run, event: Event) -> Run:
     """Return `run` after one more event.
 
@@ -165,6 +211,8 @@ def fold(run: Run, event: Event) -> Run:
     hardware the script, as long as no job was started from it.
     """
     fact = FACTS[event.kind].model_validate(event.data)
+    if purpose := _later_purpose(fact):
+        return run.model_copy(update={"later": run.later | {purpose: _stepped(run.later.get(purpose, Later()), fact)}})
     match fact:
         case Settings():
             change: dict[str, Any] = {"settings": fact}
@@ -193,6 +241,9 @@ def fold(run: Run, event: Event) -> Run:
         case GgufFile():
             kept = tuple(f for f in run.files if f.quantisation != fact.quantisation)
             change = {"files": (*kept, fact)}
+        case Published():
+            elsewhere = tuple(p for p in run.published if p.repo_id != fact.repo_id)
+            change = {"published": (*elsewhere, fact)}
         case Export():
             change = {"export": fact}
         case ScheduleApproval():
@@ -220,6 +271,35 @@ def fold(run: Run, event: Event) -> Run:
 def _without(run: Run, *names: str) -> dict[str, None]:
     """Forget what stands on a step that is settled anew; what a job was started from stays as it was."""
     return {} if run.intent is not None or run.repairs else dict.fromkeys(names)
+
+
+def _later_purpose(fact: Fact) -> Purpose | None:
+    """Return which step after the training a fact belongs to, if any."""
+    match fact:
+        case Approval():
+            purpose = fact.quote.purpose
+        case JobIntent() | Job() | JobReport():
+            purpose = fact.purpose
+        case _:
+            return None
+    return None if purpose == "train" else purpose
+
+
+def _stepped(step: Later, fact: Fact) -> Later:
+    """Return a step after one more fact of its own."""
+    match fact:
+        case Approval():
+            change: dict[str, Any] = {"approval": fact}
+        case JobIntent():
+            change = {"intent": fact, "attempts": step.attempts + 1, "job": None, "report": None}
+            change["earlier_usd"] = step.cost_usd
+        case Job():
+            change = {"job": fact}
+        case JobReport():
+            change = {"report": fact}
+        case _:
+            raise TypeError(f"no rule folds {type(fact).__name__} into a step")
+    return step.model_copy(update=change)
 
 
 def _taken_up(run: Run, fact: Resumed) -> dict[str, Any]:

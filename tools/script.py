@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
+from .backends.hf_inputs import loader_there
 from .backends.hf_results import repository_for
 from .data.shaping.emitted import source_of
 from .data.shaping.shapes import SELECT_COLUMNS
@@ -16,6 +17,7 @@ from .parameters import choose_parameters
 from .rendering import pins_of, render, template_of
 from .rewards.settled import emitted_for
 from .run import Run, experiment_name
+from .trained import loaded_as
 
 SCRIPT = "train.py"
 BITSANDBYTES = "bitsandbytes==0.50.2"
@@ -88,10 +90,21 @@ def _what_it_is(run: Run, spec: Spec, dataset: DatasetReport, parameters: tuple[
         "LEFT_OUT": list(dataset.left_out),
         "COLUMNS": {name: dataset.column_types.get(name, "same") for name in dataset.trainer_columns},
         "START": 1 + sum(repair.starts_anew for repair in run.repairs),
+        "LEARNS_FROM": _learns_from(spec, dataset),
+        "TRACKIO_SPACE_ID": run.settings.trackio_space,
         "TIMEOUT_S": run.hardware.timeout_s,
         "CARD": _card(spec, spec.model_ref, spec.dataset_ref),
         "PARAMETERS": [parameter.name for parameter in parameters],
     }
+
+
+def _learns_from(spec: Spec, dataset: DatasetReport) -> str | None:
+    """Return what tells a teacher, or rewards with all that they stand on, from others; None where rows say it all."""
+    if spec.teacher_ref is not None:
+        return f"{spec.teacher_ref.id} at {spec.teacher_ref.revision}"
+    if spec.method not in REWARDED_METHODS:
+        return None
+    return f"rewards sha256:{hashlib.sha256(emitted_for(dataset).source.encode()).hexdigest()}"
 
 
 def promised_constants(run: Run) -> dict[str, Any]:
@@ -104,11 +117,10 @@ def promised_constants(run: Run) -> dict[str, Any]:
     spec, dataset = run.spec, run.dataset
     if spec is None or dataset is None or spec.model_ref is None or spec.dataset_ref is None:
         raise ToolError("the plan's model and dataset are not resolved.", hint="call plan_run without offline")
-    data = spec.dataset_ref
     return {
         **_named(spec, spec.model_ref, "MODEL", "REVISION"),
         **(_named(spec, spec.teacher_ref, "TEACHER", "TEACHER_REVISION") if spec.teacher_ref else {}),
-        "LOADER": data.loader | ({"name": dataset.subset} if dataset.subset else {}),
+        "LOADER": loader_there(run) | ({"name": dataset.subset} if dataset.subset else {}),
         "SPLIT": dataset.split,
         "PROJECT": experiment_name(spec),
         "RUN": run.id,
@@ -118,8 +130,7 @@ def promised_constants(run: Run) -> dict[str, Any]:
 
 def _named(spec: Spec, model: ModelRef, name: str, revision: str) -> dict[str, Any]:
     """Return the constants that name a model: its folder here, or its id and revision on the Hub."""
-    is_local = model.path is not None and not (spec.backend == "hf-jobs" and model.source in ("cache", "hub"))
-    return {name: model.path if is_local else model.id, revision: None if is_local else model.revision}
+    return dict(zip((name, revision), loaded_as(spec, model), strict=True))
 
 
 def _card(spec: Spec, model: ModelRef, data: DatasetRef) -> dict[str, Any]:

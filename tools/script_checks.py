@@ -37,7 +37,7 @@ def check_script(run: Run) -> list[Check]:
         return [*checks, _red("syntax", f"{name} is no Python: {error.msg} (line {error.lineno})")]
     checks += [_pinned(text, tree), _promised(run, tree)]
     if run.spec.dataset_ref is not None and run.spec.dataset_ref.source != "hub":
-        checks.append(_same_data(run.spec.dataset_ref))
+        checks.append(same_data(run.spec.dataset_ref))
     models = (run.spec.model_ref, run.spec.teacher_ref)
     return checks + [_whole(model) for model in models if model is not None and model.path is not None]
 
@@ -112,8 +112,8 @@ def _value(node: ast.expr) -> Any:
         return ast.unparse(node)
 
 
-def _same_data(dataset: DatasetRef) -> Check:
-    """Hold the bytes of local data against those that were validated."""
+def same_data(dataset: DatasetRef) -> Check:
+    """Hold the bytes of local data against those that were validated; they may change until the job reads them."""
     try:
         revision = revision_now(dataset)
     except InputError as error:

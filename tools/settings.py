@@ -42,6 +42,8 @@ class Settings(Fact):
     """None: hf-jobs where a Hub token is found, else local."""
     namespace: str | None = None
     """The Hub user or organisation that owns and pays for jobs and owns their models; None: whose token it is."""
+    trackio_space: str | None = None
+    """A private Space on the Hub, as `owner/name`, to which trainings report their metrics as well; made if missing."""
     max_cost_usd: float | None = None
     """Hard cap over GPU and LLM money together."""
     cancel_hopeless: bool = True

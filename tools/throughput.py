@@ -16,9 +16,9 @@ from .setups import BYTES, Setup
 # under TRL 1.16 (torch 2.13, x86 with AVX-512, two threads): the share varies by 6 % over LoRA and full, with and
 # without checkpointing, so that the operations are counted rightly; this is its level.
 CPU_EFFICIENCY = 0.4
-# The same run in bf16 over float32 weights: 1.6 times faster where the CPU has AVX-512 BF16 (`make bench-train`, in CPU
-# seconds), and about six times slower where it is emulated.
-CPU_BF16_NATIVE = 1.6
+# The same run in bf16 over float32 weights, once batches are large: 2.1 times faster where the CPU has AVX-512 BF16 (in
+# CPU seconds), and about six times slower where it is emulated.
+CPU_BF16_NATIVE = 2.1
 CPU_BF16_EMULATED = 0.17
 # What a GPU takes for a token: its arithmetic at this share of the peak, and reading and writing what lies between the
 # matrix products; but never less than starting the kernels around each adapted matrix, once a pass: forwards, forwards
@@ -41,8 +41,9 @@ TOGETHER_SHARE = 0.965
 LINK_SHARE = 0.7
 
 # Tokens of a batch at which half of that is reached: on a CPU threads wait for each other in small operations (measured
-# over batches 2 to 8: 116, 139 and 162 tokens per CPU second).
-CPU_HALF_BUSY_TOKENS = 110
+# over batches 2 to 8: 116, 139 and 162 tokens per CPU second), and 16 bits cost a cast of all weights in each batch
+# (over batches 1 to 8 of 103 tokens: 142, 179, 230 and 284 tokens per CPU second).
+CPU_HALF_BUSY_TOKENS: dict[Precision, int] = {"fp32": 110, "bf16": 200, "fp16": 200}
 
 # Forward passes of the model itself without gradients, beside the trained one (trl 1.16): DPO compares with the model
 # as it was; KTO asks both for mismatched pairs as well, from which it estimates the KL term (`_compute_kl_logps`); RLOO
@@ -120,7 +121,7 @@ def achieved_flops(flavor: Flavor, *, adapter: Adapter, precision: Precision, ba
     factor = 1.0
     if precision != "fp32":
         factor = CPU_BF16_NATIVE if flavor.native_bf16 else CPU_BF16_EMULATED
-    busy = batch_tokens / (batch_tokens + CPU_HALF_BUSY_TOKENS)
+    busy = batch_tokens / (batch_tokens + CPU_HALF_BUSY_TOKENS[precision])
     return flavor.gflops * 1e9 * CPU_EFFICIENCY * factor * busy
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import ToolError
-from .facts import ModelRef
+from .facts import ModelRef, Spec
 from .run import Run
 
 CHECKPOINT = "checkpoint"
@@ -67,9 +67,17 @@ def find_checkpoint(run: Run) -> Checkpoint:
     else:
         raise ToolError(f"`{folder}` holds neither an adapter nor a model.", hint="train again: call submit_job")
     _require_same_vocabulary(folder / TOKENIZER, _base_config(ref).with_name(TOKENIZER), ref)
-    return Checkpoint(
-        folder=folder, is_adapter=is_adapter, base=ref.path or ref.id, revision=None if ref.path else ref.revision
-    )
+    base, revision = loaded_as(run.spec, ref)
+    return Checkpoint(folder=folder, is_adapter=is_adapter, base=base, revision=revision)
+
+
+def loaded_as(spec: Spec, model: ModelRef) -> tuple[str, str | None]:
+    """Return by what transformers loads a model: its folder here, or its id and revision on the Hub.
+
+    A job on the Hub does not have this machine's cache.
+    """
+    is_local = model.path is not None and not (spec.backend == "hf-jobs" and model.source in ("cache", "hub"))
+    return (str(model.path), None) if is_local else (model.id, model.revision)
 
 
 def _require_promised_adapter(config: dict[str, Any], ref: ModelRef) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import tempfile
@@ -29,6 +30,8 @@ from .settings import Settings
 
 PROGRESS = "@progress "
 TAIL_LINES = 40
+PROGRESS_BAR = re.compile(r"\d+%\|")
+"""What tqdm draws, once more at its end, below the error that ended it."""
 
 # Quiet, unbuffered and without telemetry: a worker's log is evidence, and nothing leaves this machine unasked.
 # OMP_WAIT_POLICY: torch's OpenMP threads spin at every barrier by default; with any other process on the machine a
@@ -173,7 +176,8 @@ def _kill_group(process: subprocess.Popen[str]) -> None:
 def _why(template: str, exit_code: int, timeout_s: float, tail: deque[str]) -> str:
     if exit_code == -signal.SIGKILL:
         return f"{template} was killed: it ran longer than {timeout_s:.0f} s, or the machine ran out of memory."
-    last = next((line for line in reversed(tail) if line.strip()), "no output")
+    said = [line for line in tail if line.strip() and not PROGRESS_BAR.search(line)]
+    last = said[-1] if said else "no output"
     return f"{template} stopped with exit code {exit_code}: {last}"
 
 

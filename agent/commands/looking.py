@@ -86,15 +86,16 @@ def look_on(run: Run, settings: Settings, listener: Listener) -> tuple[JobReport
 
 def _with_a_job(options: argparse.Namespace) -> Run:
     """Return the run that was named; without a name the newest one whose job works, else the newest of all."""
+    from ...tools.attach import find_or_attach
     from ...tools.jobs import status_now
-    from ...tools.run import find_run, list_runs
+    from ...tools.run import list_runs
 
-    workdir = settings_of(options).workdir
+    settings = settings_of(options)
     if options.run is None:
-        for run in list_runs(workdir):
+        for run in list_runs(settings.workdir):
             if run.job is not None and status_now(run) in ("queued", "running"):
                 return run
-    return find_run(workdir, options.run)
+    return find_or_attach(settings, options.run)
 
 
 def cancel(arguments: list[str]) -> int:

@@ -51,10 +51,11 @@ def _talk(parser: Parser, options: argparse.Namespace) -> int:
 def resume(arguments: list[str]) -> int:
     """Go on with a run where its journal ends."""
     parser = Parser(prog="ftagent resume", description="Go on with a run where its journal ends.")
-    parser.add_argument("run", nargs="?", help="run id, or the end of one (default: the newest)")
+    parser.add_argument("run", nargs="?", help="run id, or the end of one, or the id of its job (default: the newest)")
+    parser.add_argument("--job", metavar="ID", help="the same by a job's id, also where no folder of its run is")
     add_run_options(parser)
     options = parser.parse_args(arguments)
-    return _work(options, lambda agent: agent.resume(options.run))
+    return _work(options, lambda agent: agent.resume(options.job or options.run))
 
 
 def _work(options: argparse.Namespace, start: Callable[[FineTuneAgent], RunResult]) -> int:
@@ -68,6 +69,7 @@ def _work(options: argparse.Namespace, start: Callable[[FineTuneAgent], RunResul
         agent = FineTuneAgent(
             settings=settings_of(options),
             approve=True if options.yes else (console.ask if person else None),
+            ask=console.answer if person else None,
             dry_run=options.dry_run,
             listeners=[json_lines(sys.stdout) if options.json else console],
         )

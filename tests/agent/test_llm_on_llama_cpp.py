@@ -41,7 +41,7 @@ def server(smollm2_gguf: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
 def test_a_call_reaches_llama_cpp_and_comes_back_with_its_tokens_counted(
     workdir: Path, server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(llm, "MAX_TOKENS", 32)
+    monkeypatch.setattr(llm, "MAX_TOKENS_UNKNOWN", 32)
     settings = load_settings({"llm": "openai/smollm2", "llm_base_url": server})
     toolbox = Toolbox(new_run(settings), request=REQUEST)
     reply = llm.connect(settings).generate(build_messages(toolbox, []))
@@ -54,10 +54,11 @@ def test_a_call_reaches_llama_cpp_and_comes_back_with_its_tokens_counted(
 def test_a_135m_model_in_llama_cpp_is_carried_through_a_dry_run(
     workdir: Path, server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(llm, "MAX_TOKENS", 128)  # it never ends by itself, and its calls are short
+    monkeypatch.setattr(llm, "MAX_TOKENS_UNKNOWN", 128)  # it never ends by itself, and its calls are short
     settings = load_settings({"llm": "openai/smollm2", "llm_base_url": server, "workdir": workdir})
     result = FineTuneAgent(settings=settings, dry_run=True).run(REQUEST)
     run = result.run
     assert result.ok and run.preflight is not None and run.preflight.ok
     assert len(run.llm_calls) >= 5
     assert all(call.prompt_tokens > 100 and call.completion_tokens > 0 for call in run.llm_calls)
+    assert sum(bool(call.valid) for call in run.llm_calls) > len(run.llm_calls) / 2

@@ -21,12 +21,17 @@ def test_an_llm_carries_a_real_run_from_the_sentence_to_the_gguf(workdir: Path, 
         settings = load_settings({"llm": "openai/scripted", "llm_base_url": server.url, "workdir": workdir})
         result = FineTuneAgent(settings=settings, approve=True).run(request)
     run = result.run
+    to_submit = [call.call for call in run.llm_calls].index("submit_job") + 1
+    assert to_submit <= 8 and sum(server.prompt_tokens[:to_submit]) <= 25_000  # by GPT-4's tokenizer
+    assert [call.prompt_tokens for call in run.llm_calls] == server.prompt_tokens and result.llm_calls == 10
+    print(f"to the submitted job: {to_submit} calls, {sum(server.prompt_tokens[:to_submit])} prompt tokens")
+    print(f"the whole run: {result.llm_calls} calls, {result.prompt_tokens} prompt tokens")
     assert result.ok and len(server.requests) == len(STEPS) + 1 and run.notes == ()
     assert run.report is not None and run.report.step == 4
     assert run.evaluation is not None and run.evaluation.comparisons[0].items == 4
     assert run.files[0].proof.stops_at_eos and run.files[0].proof.template_matches
     assert result.report is not None
     text = result.report.read_text(encoding="utf-8")
-    assert "10 calls of the planner's LLM" in text
+    assert "10 calls of the planner's LLM, " in text
     for link in re.findall(r"\]\(([^)]+)\)", text):
         assert (result.report.parent / link).exists(), link

@@ -71,13 +71,13 @@ class Contestant:
     """Where in the task's folder the trained model lies."""
     is_adapter: bool = True
     is_slow: bool = False
-    """Whether it is given fewer rows: bf16 is emulated on most CPUs."""
+    """Whether it is given fewer rows: in bf16, on a CPU that emulates it."""
 
 
 # --- the others -------------------------------------------------------------------------------------------------------
 
 
-def trl_cli(*, bf16: bool) -> Contestant:
+def trl_cli(*, bf16: bool, is_slow: bool) -> Contestant:
     """Return TRL's own command with its defaults; only names, one epoch, the CPU and no dashboard are given."""
 
     def command(task: Task) -> list[str]:
@@ -92,10 +92,10 @@ def trl_cli(*, bf16: bool) -> Contestant:
         trl = str(Path(sys.executable).with_name("trl"))
         return [trl, "sft", *(part for name, value in given.items() for part in (f"--{name}", value))]
 
-    return Contestant(name=f"trl sft, {_dtype(bf16)}", command=command, is_adapter=False, is_slow=bf16)
+    return Contestant(name=f"trl sft, {_dtype(bf16)}", command=command, is_adapter=False, is_slow=is_slow)
 
 
-def plain_script(*, bf16: bool) -> Contestant:
+def plain_script(*, bf16: bool, is_slow: bool) -> Contestant:
     """Return the script that TRL's pages lead to."""
     return Contestant(
         name=f"plain script, {_dtype(bf16)}",
@@ -103,7 +103,7 @@ def plain_script(*, bf16: bool) -> Contestant:
             *(sys.executable, "-c", PLAIN, task.model, str(task.rows), str(task.folder)),
             str(bf16).lower(),
         ],
-        is_slow=bf16,
+        is_slow=is_slow,
     )
 
 
@@ -150,10 +150,19 @@ def ours_without(run: Run) -> list[Contestant]:
     others = [
         _script(f"{OURS} {name}", _replaced(text, *switch), WORKER_ENVIRONMENT) for name, switch in SWITCHES.items()
     ]
-    for chosen, (name, other) in OTHER_PRECISION.items():
-        if chosen in text:
-            others.append(_script(f"{OURS} {name}", _replaced(text, chosen, other), WORKER_ENVIRONMENT))
-    return [*others, _script(f"{OURS} without OMP and malloc settings", _replaced(text, *PASSIVE), {})]
+    return [
+        *others,
+        ours_in_other_precision(run),
+        _script(f"{OURS} without OMP and malloc settings", _replaced(text, *PASSIVE), {}),
+    ]
+
+
+def ours_in_other_precision(run: Run) -> Contestant:
+    """Return our script in bf16 where it chose fp32, and the other way round."""
+    text = (run.folder / SCRIPT).read_text(encoding="utf-8")
+    chosen = next(line for line in OTHER_PRECISION if line in text)
+    name, other = OTHER_PRECISION[chosen]
+    return _script(f"{OURS} {name}", _replaced(text, chosen, other), WORKER_ENVIRONMENT)
 
 
 def _whole(dataset: DatasetReport) -> DatasetReport:

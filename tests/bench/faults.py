@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import pytest
 from ftagent.tools import monitor
-from ftagent.tools.backends import hf_client, hf_jobs, hf_logs, hf_results
+from ftagent.tools.backends import hf_client, hf_logs, hf_once, hf_results
 from ftagent.tools.errors import FtagentError
 from ftagent.tools.facts import Parameter, Resumed
 from ftagent.tools.jobs import submit_job
@@ -163,9 +163,9 @@ def tried(call: str, action: Action | None, times: int) -> Outcome:
 def impatient() -> Iterator[None]:
     """Let whoever waits for the Hub do so a hundred times faster."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in (hf_client, hf_jobs, hf_results):
+        for module in (hf_client, hf_once, hf_results):
             patch.setattr(module, "PAUSES_S", (0.01, 0.02, 0.04, 0.08))
-        patch.setattr(hf_jobs, "LOOK_PAUSE_S", 0.02)
+        patch.setattr(hf_once, "LOOK_PAUSE_S", 0.02)
         patch.setattr(hf_logs, "RECONNECT_S", 0.05)
         patch.setattr(monitor, "POLL_S", 0.1)
         yield

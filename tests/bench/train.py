@@ -8,8 +8,8 @@ All start from SmolLM2-135M-Instruct and train one epoch on the same rows, answe
 completions, of which TRL trains the answer by default, too). The contestants take turns, A B C A B C, since a machine's
 load comes and goes; steps are timed alike in all of them (`watched/sitecustomize.py`), without loading and saving. In
 the first round each trains on all rows, and the loss of what came out is measured on rows that nobody trained on; in
-the others on a part of them. bf16 is emulated on most CPUs, so it gets that part only, once, and so does ours beside
-it: losses compare at equal tokens. Full fine-tuning takes about 3 GiB, nothing else more than 2.
+the others on a part of them. A CPU that emulates bf16 trains in it on that part only, once, and ours beside it: losses
+compare at equal tokens. Full fine-tuning takes about 3 GiB, nothing else more than 2.
 """
 
 from __future__ import annotations
@@ -29,7 +29,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 from chats import Chats, long_chats, short_chats, write_rows
-from contestants import MODEL, OURS, Contestant, Task, ours, ours_without, plain_script, trl_cli
+from contestants import (
+    MODEL,
+    OURS,
+    Contestant,
+    Task,
+    ours,
+    ours_in_other_precision,
+    ours_without,
+    plain_script,
+    trl_cli,
+)
+from ftagent.tools.machine import probe_machine
 from ftagent.tools.models import resolve_model
 from ftagent.tools.settings import Settings, load_settings
 from ftagent.tools.worker import run_worker
@@ -38,6 +49,7 @@ from tokenizers import Tokenizer
 WATCHED = Path(__file__).resolve().parent / "watched"
 QUESTION = [{"role": "user", "content": "Hello."}]  # the worker that measures losses also answers something
 MAX_LENGTH = 1024
+HELDOUT = "held-out"
 FEWER = f"{OURS}, smaller budget"
 
 
@@ -52,8 +64,16 @@ class Budget(NamedTuple):
     """Trained tokens a second of ours, over those of the fastest other; None: ours against ours with a choice less."""
 
 
+class Duel(NamedTuple):
+    """Ours against some of the others, at equal tokens."""
+
+    title: str
+    ours: Contestant
+    rivals: Sequence[Contestant]
+
+
 BUDGETS = {
-    "short": Budget(rows=24, share=6, heldout=16, aim=2.0),
+    "short": Budget(rows=48, share=4, heldout=16, aim=2.0),
     "long": Budget(rows=8, share=8, heldout=4, aim=1.0),
     "choices": Budget(rows=24, share=3, heldout=16, aim=None),
 }
@@ -131,14 +151,12 @@ class Bench:
             "revision": None,
             "checkpoint": str(folder / who.checkpoint),
             "is_adapter": who.is_adapter,
-            "rows": str(self.heldout),
-            "loss_on": "completion",
-            "max_length": MAX_LENGTH,
+            "sets": {HELDOUT: {"rows": str(self.heldout), "loss_on": "completion", "max_length": MAX_LENGTH}},
             "questions": [QUESTION],
             "max_new_tokens": 1,
         }
         answer = run_worker(self.settings, "heldout.py", request, log=folder / "heldout.log", timeout_s=1800)
-        items = answer["items"]
+        items = answer["items"][HELDOUT]
         tokens = sum(item["tokens"] for item in items)
         return tuple(
             sum(item["tokens"] * item[name] for item in items) / tokens for name in ("base_loss", "tuned_loss")
@@ -163,9 +181,21 @@ def run_set(name: str, rounds: int, home: Path) -> None:
     heldout = write_rows(home / "heldout.jsonl", chats.heldout)
     bench = Bench(settings=settings, model=model, home=home, files=files, heldout=heldout)
     first, run = ours(settings, files[budget.rows])
-    less = replace(first, name=FEWER, is_slow=True)
-    rivals = [make(bf16=bf16) for bf16 in (True, False) for make in (plain_script, trl_cli)]
-    contestants = [first, *ours_without(run)] if budget.aim is None else [first, less, *rivals]
+    native = probe_machine().native_bf16
+    rivals = {
+        bf16: [make(bf16=bf16, is_slow=bf16 and not native) for make in (plain_script, trl_cli)]
+        for bf16 in (True, False)
+    }
+    if native:
+        beside = ours_in_other_precision(run)
+        duels = (
+            Duel("as they come, in bf16 like ours", first, rivals[True]),
+            Duel("all in fp32", beside, rivals[False]),
+        )
+    else:
+        beside = replace(first, name=FEWER, is_slow=True)
+        duels = (Duel("as they come, in bf16", beside, rivals[True]), Duel("all in fp32", first, rivals[False]))
+    contestants = [first, *ours_without(run)] if budget.aim is None else [first, beside, *rivals[True], *rivals[False]]
     for turn in range(rounds):
         for who in contestants:
             if turn and who.is_slow:
@@ -178,7 +208,7 @@ def run_set(name: str, rounds: int, home: Path) -> None:
         chosen = run.hardware
         print(f"Ours is {chosen.adapter} in {chosen.precision}, batch {chosen.batch} x {chosen.accumulation}.")
     if budget.aim is not None:
-        print_aims(budget.aim, bench.results, rivals)
+        print_aims(budget.aim, bench.results, duels)
 
 
 def drawn(name: str, budget: Budget, model: str) -> Chats:
@@ -205,17 +235,17 @@ def print_table(name: str, results: dict[str, list[Training]]) -> None:
         print(f"{who:38}{spread:>22}{cpu_of(trainings):13.1f}{1 - one.tokens / one.positions:9.0%}{loss:>20}")
 
 
-def print_aims(aim: float, results: dict[str, list[Training]], rivals: Sequence[Contestant]) -> None:
+def print_aims(aim: float, results: dict[str, list[Training]], duels: Sequence[Duel]) -> None:
     """Print how ours does against the best of the others, as they come and with the same dtype."""
-    for title, is_slow, mine in (("as they come, in bf16", True, FEWER), ("with the dtype held equal", False, OURS)):
-        others = {who.name: results[who.name] for who in rivals if who.is_slow == is_slow}
+    for title, who, rivals in duels:
+        mine, others = who.name, {rival.name: results[rival.name] for rival in rivals}
         fastest = max(others, key=lambda name: rate_of(others[name]))
         cheapest = min(others, key=lambda name: cpu_of(others[name]))
         best = min(others, key=lambda name: others[name][0].loss)
         ratio, cpu = rate_of(results[mine]) / rate_of(others[fastest]), cpu_of(others[cheapest]) / cpu_of(results[mine])
         better = others[best][0].loss - results[mine][0].loss
         print(
-            f"The others {title}: ours trains {ratio:.2f}x the tokens a second of {fastest} (aim {aim:.0f}x), "
+            f"{title.capitalize()}: {mine} trains {ratio:.2f}x the tokens a second of {fastest} (aim {aim:.0f}x), "
             f"{cpu:.2f}x a CPU second of {cheapest}; its loss is {abs(better):.4f} "
             f"{'below' if better >= 0 else 'ABOVE'} the lowest, {best}."
         )

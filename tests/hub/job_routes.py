@@ -54,7 +54,7 @@ async def list_jobs(call: Call) -> Response:
 
 
 async def inspect_job(call: Call) -> Response:
-    """GET /api/jobs/{namespace}/{id}."""
+    """GET /api/jobs/{namespace}/{id}; and the job's page, to which links in reports lead."""
     return JSONResponse(_job(call).told())
 
 
@@ -162,4 +162,5 @@ ROUTES = [
     route("PUT", JOB + "/labels", change_labels),
     route("GET", JOB + "/logs", logs),
     route("GET", JOB + "/metrics", metrics),
+    route("GET", "/jobs/{namespace}/{job}", inspect_job),
 ]

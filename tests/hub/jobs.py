@@ -127,7 +127,11 @@ class Jobs:
         self._home = folder / "jobs"
         self._tools = folder / "job-path"
         self._threads: list[threading.Thread] = []
-        _put_tools(self._tools)
+        self.run_with(sys.executable)
+
+    def run_with(self, python: str) -> None:
+        """Let jobs run their scripts with another interpreter than that of this process."""
+        _put_tools(self._tools, python)
 
     def start(self, namespace: str, person: Person, spec: dict[str, Any], initiator: dict[str, str]) -> Job:
         """Take a job on; it runs in the background.
@@ -277,14 +281,14 @@ def _kill_group(process: subprocess.Popen[bytes] | None) -> None:
             return
 
 
-def _put_tools(folder: Path) -> None:
+def _put_tools(folder: Path, python: str) -> None:
     """Make the folder that comes first in a job's path."""
     folder.mkdir(parents=True, exist_ok=True)
     shim = Path(__file__).with_name("uv_shim.py")
     commands = {"python": "", "python3": "", "uv": f'"{shim}" '}
     for name, script in commands.items():
         file = folder / name
-        file.write_text(f'#!/bin/sh\nexec "{sys.executable}" {script}"$@"\n', encoding="utf-8")
+        file.write_text(f'#!/bin/sh\nexec "{python}" {script}"$@"\n', encoding="utf-8")
         file.chmod(0o755)
 
 

@@ -69,7 +69,7 @@ def broken_run(home: Path, mutant: Mutant) -> Run:
         shutil.copytree(home / "model", home / "teacher")
         assert run.spec is not None and run.spec.teacher_ref is not None
         teacher = run.spec.teacher_ref.model_copy(update={"path": str(home / "teacher")})
-        run = run.record(run.spec.model_copy(update={"teacher_ref": teacher}))
+        run = run.model_copy(update={"spec": run.spec.model_copy(update={"teacher_ref": teacher})})
     run = run.record(write_script(run))
     if mutant.edits:
         run = with_edits(run, mutant.edits)
@@ -84,10 +84,8 @@ def with_edits(run: Run, edits: tuple[tuple[str, str], ...]) -> Run:
     path = run.folder / run.script.path
     text = path.read_text(encoding="utf-8")
     for old, new in edits:
-        if old in text:
-            text = text.replace(old, new)
-        else:
-            assert len(edits) > 1, f"the script has no {old!r}"
+        assert old in text, f"the script has no {old!r}"
+        text = text.replace(old, new)
     path.write_text(text, encoding="utf-8")
     return run.record(run.script.model_copy(update={"sha256": hashlib.sha256(text.encode()).hexdigest()}))
 

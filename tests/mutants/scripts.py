@@ -68,7 +68,6 @@ TEXT: dict[str, Mutant] = {
     "an import that does not exist": mutant(
         "pins",
         "is imported and not pinned: add",
-        ("import datasets", "import unheard_of\nimport datasets"),
         ("from datasets", "import unheard_of\nfrom datasets"),
     ),
     "a token in the script": mutant(
@@ -252,7 +251,7 @@ TEXT: dict[str, Mutant] = {
     "another Trackio project": mutant(
         "metrics", "no point of.*check report_to, project", ("project=PROJECT", 'project="other"')
     ),
-    "another run's name": mutant("metrics", "no point of", ("run_name=RUN", 'run_name="other"'), method="kto"),
+    "another run's name": mutant("metrics", "no point of", ("run_name=run_name", 'run_name="other"'), method="kto"),
     "result.json missing": mutant(
         "result",
         "there is no result.json",
@@ -289,7 +288,7 @@ TEXT: dict[str, Mutant] = {
         "made 0 of 2 steps",
         (TRAIN, "    try:\n        1 / 0\n    except ZeroDivisionError:\n        pass\n"),
         ("result = results(trainer, watch) | {", "result = {"),
-        ("    trained_tokens and round(trained_tokens * trainer.state.epoch)", "    0"),
+        ("trained_tokens and round(trained_tokens * trainer.state.epoch)", "0"),
         ("{result['steps']} steps, held-out loss {result['eval_loss']}, {result['seconds']:.0f} s", "done"),
         ("write_text(card(result)", "write_text(str(result)"),
     ),

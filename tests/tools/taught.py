@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -86,52 +87,53 @@ def addition(number: int) -> dict[str, Any]:
 
 
 Finish = Callable[..., Run]
+"""`finished_run` in the test's own folder."""
 
 
 @pytest.fixture
 def finish(tmp_path: Path) -> Finish:
     """Make a run whose training has completed with this checkpoint."""
+    return partial(finished_run, tmp_path)
 
-    def make(
-        base: Path,
-        checkpoint: Path,
-        rows: list[dict[str, Any]],
-        *,
-        loss_on: str = "completion",
-        max_length: int = 64,
-        quantisations: tuple[str, ...] | None = None,
-        method: Method = "sft",
-        script: str = "",
-        spec: dict[str, Any] | None = None,
-    ) -> Run:
-        run = new_run(Settings(workdir=tmp_path, cache_dir=tmp_path / "cache", python=sys.executable))
-        ref = ModelRef(id="Tiny-0.1B", source="folder", path=str(base), revision="sha256:0")
-        overrides = Overrides(quantisations=quantisations)
-        plan = Spec(
-            request="test",
-            model="Tiny-0.1B",
-            dataset="sums.jsonl",
-            method=method,
-            model_ref=ref,
-            overrides=overrides,
-            **(spec or {}),
-        )
-        settled = {"loss_on": loss_on, "max_length": max_length, "max_completion_length": 12}
-        parameters = tuple(Parameter(name=name, value=value, origin="rule") for name, value in settled.items())
-        run = run.record(plan)
-        sha256 = hashlib.sha256(script.encode()).hexdigest()
-        run = run.record(Script(path="train.py", sha256=sha256, method=method, parameters=parameters, pins=()))
-        run.journal.settle(tmp_path / REPORTS / experiment_name(plan) / run.id)
-        (run.folder / "train.py").write_text(script, encoding="utf-8")
-        shutil.copytree(checkpoint, run.folder / "checkpoint")
-        heldout = "".join(json.dumps(row) + "\n" for row in rows).encode()
-        (run.folder / "heldout.jsonl").write_bytes(heldout)
-        result = {"heldout_sha256": hashlib.sha256(heldout).hexdigest()}
-        return run.record(
-            JobReport(job_id="1", stage="completed", health="done", reason="done", seconds=1, result=result)
-        )
 
-    return make
+def finished_run(
+    folder: Path,
+    base: Path,
+    checkpoint: Path,
+    rows: list[dict[str, Any]],
+    *,
+    loss_on: str = "completion",
+    max_length: int = 64,
+    quantisations: tuple[str, ...] | None = None,
+    method: Method = "sft",
+    script: str = "",
+    spec: dict[str, Any] | None = None,
+) -> Run:
+    """Return a run below `folder` whose training has completed with this checkpoint."""
+    run = new_run(Settings(workdir=folder, cache_dir=folder / "cache", python=sys.executable))
+    ref = ModelRef(id="Tiny-0.1B", source="folder", path=str(base), revision="sha256:0")
+    overrides = Overrides(quantisations=quantisations)
+    plan = Spec(
+        request="test",
+        model="Tiny-0.1B",
+        dataset="sums.jsonl",
+        method=method,
+        model_ref=ref,
+        overrides=overrides,
+        **(spec or {}),
+    )
+    settled = {"loss_on": loss_on, "max_length": max_length, "max_completion_length": 12}
+    parameters = tuple(Parameter(name=name, value=value, origin="rule") for name, value in settled.items())
+    run = run.record(plan)
+    sha256 = hashlib.sha256(script.encode()).hexdigest()
+    run = run.record(Script(path="train.py", sha256=sha256, method=method, parameters=parameters, pins=()))
+    run.journal.settle(folder / REPORTS / experiment_name(plan) / run.id)
+    (run.folder / "train.py").write_text(script, encoding="utf-8")
+    shutil.copytree(checkpoint, run.folder / "checkpoint")
+    heldout = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    (run.folder / "heldout.jsonl").write_bytes(heldout)
+    result = {"heldout_sha256": hashlib.sha256(heldout).hexdigest()}
+    return run.record(JobReport(job_id="1", stage="completed", health="done", reason="done", seconds=1, result=result))
 
 
 def steps_told(run: Run) -> list[str]:

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import pytest
 from ftagent.tools.errors import InputError, ToolError
-from ftagent.tools.llama_cpp import ask, convert, known_quantisation, quantise, serve, serve_lines, served_template
+from ftagent.tools.llama_cpp import ask, convert, known_quantisation, serve, step_for
 from ftagent.tools.settings import Settings
+from ftagent.tools.worker import run_worker
 
 from .taught import Taught, taught
 
@@ -42,17 +43,15 @@ def _answers(url: str) -> bool:
         return False
 
 
-def test_a_served_model_answers_chats_and_plain_text(gguf: Path, taught: Taught, tmp_path: Path) -> None:
+def test_a_served_model_answers_chats_and_plain_text(gguf: Path, tmp_path: Path) -> None:
     with serve(SETTINGS, gguf, log=tmp_path / "serve.log", slots=2) as url:
         chat, text = ask(url, QUESTION, max_tokens=99), ask(url, "It is", max_tokens=5)
-        template = served_template(url)
         assert _answers(url)
     assert not _answers(url)
     assert chat.text.startswith("It is")
     assert chat.stopped
     assert chat.tokens_per_s and chat.tokens_per_s > 0
     assert text.text
-    assert template == (taught.full / "chat_template.jinja").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt, ValueError])
@@ -119,7 +118,8 @@ def test_the_quantiser_writes_what_it_was_asked_for(
     from gguf import GGUFReader
 
     out = tmp_path / "out.gguf"
-    quantise(SETTINGS, gguf, out, quantisation, log=tmp_path / "quantise.log")
+    request = {"source": str(gguf), "out": str(out), "ftype": step_for(quantisation)["ftype"], "importance": None}
+    run_worker(SETTINGS, "quantise.py", request, log=tmp_path / "quantise.log", timeout_s=60)
     field = GGUFReader(out).get_field("general.file_type")
     assert field is not None and field.contents() == file_type
     assert out.stat().st_size < gguf.stat().st_size
@@ -146,14 +146,6 @@ def test_quantisations_are_known_by_any_spelling_and_others_are_refused() -> Non
     assert known_quantisation("q4_k_m") == known_quantisation("Q4_K") == "Q4_K_M"
     with pytest.raises(InputError, match=r"`IQ2_XS` is no quantisation that can be made here.* Q4_K_M"):
         known_quantisation("IQ2_XS")
-
-
-def test_the_lines_for_people_survive_spaces_in_paths() -> None:
-    lines = serve_lines(Path("my models/Tiny-Q4_K_M.gguf"))
-    assert lines == [
-        "llama-server -m 'my models/Tiny-Q4_K_M.gguf' --jinja",
-        "ollama create tiny-q4_k_m -f 'my models/Tiny-Q4_K_M.Modelfile' && ollama run tiny-q4_k_m",
-    ]
 
 
 def test_a_converter_that_is_not_the_tested_one_is_not_run(tmp_path: Path) -> None:

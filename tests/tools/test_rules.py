@@ -214,3 +214,18 @@ def test_a_cost_over_the_cap_is_foretold_with_what_was_spent_before() -> None:
     outlook = Outlook(seconds=1800, seconds_left=1800, price_usd_per_hour=2.0, spent_usd=1.5, cap_usd=3.0)
     assert fired([1.0] * 10, outlook=outlook) == ["ends_over_cap"]
     assert fired([1.0] * 10, outlook=Outlook(seconds=1800, seconds_left=1800, price_usd_per_hour=2.0)) == []
+
+
+# --- waiting ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_job_that_gets_no_machine_is_told_with_the_way_out() -> None:
+    rule = next(rule for rule in RULES if rule.name == "waits_for_hardware")
+    waiting = Outlook(waiting_s=901, flavor="l4x1", others=("a10g-small", "t4-small", "a100-large"))
+    text = rule.test(Watched(points=[], now=START, outlook=waiting))
+    assert text is not None and rule.level == "warn"
+    assert "waiting for l4x1 for 15 min, where 15 are usual" in text
+    assert "it fits a10g-small and t4-small as well" in text
+    assert "ftagent cancel" in text
+    shorter = Outlook(waiting_s=899, flavor="l4x1")
+    assert rule.test(Watched(points=[], now=START, outlook=shorter)) is None

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -239,6 +240,37 @@ def test_a_model_of_the_hub_is_named_by_id_and_revision_on_another_machine(tmp_p
     assert value_of(text_of(run), "MODEL") == "org/model"
     assert value_of(text_of(run), "REVISION") == "abc"
     assert value_of(text_of(run), "HUB_MODEL_ID") == f"acme/tiny-chats-sft-{run.id}"
+
+
+def test_teacher_and_rewards_count_when_a_checkpoint_is_looked_at(tmp_path: Path) -> None:
+    teachers = {
+        revision: ModelRef(id="org/teacher", source="hub", path=None, revision=revision) for revision in ("a", "b")
+    }
+    rewards = [Reward(name="exact_answer", reason="", options={"reference_column": c}) for c in ("answer", "right")]
+    runs = [
+        *(run_of("distillation", tmp_path / name, spec={"teacher_ref": teacher}) for name, teacher in teachers.items()),
+        *(run_of("grpo", tmp_path / str(n), dataset={"rewards": (reward,)}) for n, reward in enumerate(rewards)),
+        run_of("sft", tmp_path / "sft"),
+    ]
+    for one in runs:
+        write_script(one)
+    found = [value_of(text_of(one), "LEARNS_FROM") for one in runs]
+    assert found[:2] == ["org/teacher at a", "org/teacher at b"]
+    assert found[2] != found[3] and found[2].startswith("rewards sha256:")
+    assert found[4] is None
+
+
+def test_metrics_go_to_the_space_that_the_settings_name_and_never_in_a_rehearsal(tmp_path: Path) -> None:
+    run = settled_run(tmp_path)
+    run = run.record(run.settings.model_copy(update={"trackio_space": "tester/metrics"}))
+    write_script(run)
+    text = text_of(run)
+    assert value_of(text, "TRACKIO_SPACE_ID") == "tester/metrics"
+    chosen = next(line for line in text.splitlines() if line.startswith("space_id = "))
+    for environ, expected in (({}, "tester/metrics"), ({"FTAGENT_MODEL": "twin"}, None)):
+        known: dict[str, Any] = {"os": SimpleNamespace(environ=environ), "TRACKIO_SPACE_ID": "tester/metrics"}
+        exec(chosen, known)
+        assert known["space_id"] == expected
 
 
 def test_a_script_for_this_machine_pushes_nothing(run: Run) -> None:

@@ -49,6 +49,15 @@ def test_a_failed_worker_says_its_last_line(scripts: Path) -> None:
         _run(scripts, "raise ValueError('no such thing')")
 
 
+def test_the_last_drawing_of_a_progress_bar_is_no_reason(scripts: Path) -> None:
+    code = (
+        "import atexit\natexit.register(lambda: print('Writing:   0%|          | 0.00/6.44M [00:04<?, ?byte/s]'))\n"
+        "raise OSError(28, 'No space left on device')"
+    )
+    with pytest.raises(ToolError, match=r"exit code 1: OSError: \[Errno 28\] No space left on device"):
+        _run(scripts, code)
+
+
 def test_a_missing_library_is_answered_with_the_extra_that_brings_it(scripts: Path) -> None:
     with pytest.raises(ToolError, match=r"pip install 'ftagent\[local,demo\]'"):
         _run(scripts, "import a_library_that_is_not_there")

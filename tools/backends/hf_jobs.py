@@ -8,27 +8,27 @@ uploaded or cleaned up. https://huggingface.co/docs/huggingface_hub/guides/jobs
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
-from ..errors import FtagentError, ToolError
+from ..errors import ToolError
 from ..facts import TERMINAL_STAGES, Alert, Job, JobIntent
 from ..metrics import OF_METRICS, Point, points_in
 from ..run import Run
 from . import JobState, logging_steps
-from .hf_client import NOT_DONE, PAUSES_S, explained, http_error, hub, is_transient, patiently, status_of, told_pause_s
+from .hf_client import explained, http_error, hub, is_transient, patiently, status_of
+from .hf_inputs import upload_inputs
 from .hf_logs import LogLine, LogMirror, read_lines, replay
+from .hf_once import jobs_with, oldest_job, post_once
+from .hf_record import push_record
 from .hf_request import labels_of, namespace_of, refuse_local_inputs, request_for, script_of
 from .hf_results import fetch_results, prepare_repository, pushed_step, repository_of
 from .hf_states import state_of
+from .hf_steps import fetch_step
 
 if TYPE_CHECKING:
-    from huggingface_hub import HfApi, JobInfo
+    from huggingface_hub import JobInfo
 
-T = TypeVar("T")
-LOOKS, LOOK_PAUSE_S = 3, 2.0
-"""How often, after an answer that was lost, the job is looked for before another one may be started."""
 CANCEL_S = 60.0
 """For a job to be gone after it was cancelled."""
 
@@ -51,12 +51,14 @@ class HfJobsBackend:
         """
         assert run.spec is not None
         refuse_local_inputs(run.spec)
-        script = script_of(run)
-        request, api = request_for(run, intent, script), hub()
+        request, api = request_for(run, intent, script_of(run, intent.purpose)), hub()
         if job := self.find(run, intent):
             return job
-        if repo_id := repository_of(script):
+        if repo_id := repository_of(script_of(run)):
             prepare_repository(api, repo_id)
+            push_record(api, repo_id, run)
+        if intent.purpose == "train":
+            upload_inputs(api, run)
         namespace = request["namespace"]
         info = post_once(
             lambda: api.run_job(**request),
@@ -114,13 +116,17 @@ class HfJobsBackend:
 
         Raises:
             UserError: The Hub refuses the download.
-            ToolError: The results could not be downloaded; calling again goes on.
+            ToolError: The results could not be downloaded, and calling again goes on; or they are not this job's.
         """
         if not self._mirror(run, job).finish():
             text = f"the end of {job.log} may be missing: the Hub did not send the whole log"
             run.journal.tell("alert", **Alert(level="warn", rule="log", text=text).model_dump())
-        if state.stage == "completed" and (repo_id := repository_of(script_of(run))):
+        if state.stage != "completed" or (repo_id := repository_of(script_of(run))) is None:
+            return
+        if job.purpose == "train":
             fetch_results(hub(), repo_id, run.folder, f"pushed-{job.attempt}")
+        else:
+            fetch_step(hub(), repo_id, run.folder, job)
 
     def log_tail(self, run: Run, job: Job, lines: int) -> list[str]:
         """Return the last lines of the job's output as far as they were mirrored here, oldest first."""
@@ -157,7 +163,7 @@ class HfJobsBackend:
 
     def _vanished(self, run: Run, job: Job) -> JobState:
         """Return the state of a job whose page is not there: it still counts while the list of jobs has it."""
-        for info in _list(hub(), _parted(job)[0], labels_of(job)):
+        for info in jobs_with(hub(), _parted(job)[0], labels_of(job)):
             if info.id == _parted(job)[1]:
                 return state_of(info)
         known = self._last.get(job.id) or _as_reported(run, job)
@@ -172,77 +178,18 @@ class HfJobsBackend:
         return JobState(stage=known.stage, started_at=known.started_at, seconds=known.seconds, reason=reason)
 
 
-# --- starting ---------------------------------------------------------------------------------------------------------
-
-
-def post_once(post: Callable[[], T], find: Callable[[], T | None], what: str) -> T:
-    """Make something that costs money exactly once: after an answer that is no clear refusal, look for it first.
-
-    Args:
-        post: Makes it.
-        find: Returns it where it was made already.
-        what: What it is for, after "to": `start a job`.
-
-    Raises:
-        UserError: The Hub refuses.
-        ToolError: It was not made; or nobody knows, and then nothing may be made, either.
-    """
-    for pause in (*PAUSES_S, None):
-        try:
-            return post()
-        except http_error() as error:
-            if not is_transient(error):
-                raise explained(error, what) from error
-            if status_of(error) not in NOT_DONE and (found := _look_again(find, what)) is not None:
-                return found
-            if pause is None:
-                raise explained(error, what) from error
-            time.sleep(told_pause_s(error) or pause)
-    raise AssertionError("the last try returns or raises")
-
-
-def _look_again(find: Callable[[], T | None], what: str) -> T | None:
-    """Return what may have been made, or None where several looks have not found it.
-
-    Raises:
-        ToolError: The Hub cannot be asked; then nothing may be started, either.
-    """
-    for _ in range(LOOKS):
-        time.sleep(LOOK_PAUSE_S)
-        try:
-            found = find()
-        except FtagentError as error:
-            raise ToolError(
-                f"what was asked for ({what}) may have been started, and the Hub cannot be asked: {error.message}",
-                hint="call the same tool again: it looks for it first",
-            ) from error
-        if found is not None:
-            return found
-    return None
-
-
-def oldest_job(api: HfApi, namespace: str, labels: dict[str, str]) -> JobInfo | None:
-    """Return the oldest job with these labels, whatever its stage."""
-    found = _list(api, namespace, labels)
-    oldest_first = sorted(found, key=lambda info: info.created_at or datetime.max.replace(tzinfo=UTC))
-    return oldest_first[0] if oldest_first else None
-
-
-def _list(api: HfApi, namespace: str, labels: dict[str, str]) -> list[JobInfo]:
-    return patiently(lambda: list(api.list_jobs(namespace=namespace, labels=labels)), f"list the jobs of `{namespace}`")
-
-
 def _job(info: JobInfo, run: Run, intent: JobIntent) -> Job:
     return Job(
         id=f"{info.owner.name}/{info.id}",
         backend=HfJobsBackend.name,
+        purpose=intent.purpose,
         flavor=str(info.flavor or (run.hardware.flavor if run.hardware else "")),
         label=intent.label,
         attempt=intent.attempt,
         script_sha256=intent.script_sha256,
         submitted_at=info.created_at or datetime.now(UTC),
         timeout_s=intent.timeout_s,
-        log=f"train-{intent.attempt}.log",
+        log=f"{intent.purpose}-{intent.attempt}.log",
         url=info.url,
     )
 

@@ -8,18 +8,15 @@ import shlex
 from typing import Any
 
 from ..errors import InputError, ToolError
-from ..facts import HardwareChoice, Job, JobIntent, Spec
+from ..facts import DatasetRef, HardwareChoice, Job, JobIntent, ModelRef, Purpose, Spec
 from ..launch import launch_arguments
 from ..run import Run
 from .hf_results import owner_of, repository_of
 
 IMAGE = "ghcr.io/astral-sh/uv:0.10.12-python3.12-bookworm"
 PYTHON = "3.12"
-RUN_LABEL = "ftagent-run"
-SCRIPT, SCRIPT_VARIABLE = "train.py", "TRAIN_PY"
-UNPACK = (
-    f'cd "$(mktemp -d)" && printf %s "${SCRIPT_VARIABLE}" | base64 -d | gunzip > {SCRIPT} && unset {SCRIPT_VARIABLE}'
-)
+RUN_LABEL, STEP_LABEL, ATTEMPT_LABEL = "ftagent-run", "ftagent-step", "ftagent-attempt"
+SCRIPT_VARIABLE = "JOB_SCRIPT"
 LONGEST_VARIABLE = 120_000
 """Linux passes no variable of 128 KiB or more to a process (`MAX_ARG_STRLEN`)."""
 
@@ -34,34 +31,45 @@ def namespace_of(run: Run) -> str:
     return repo_id.split("/")[0] if repo_id else owner_of(run)
 
 
-def script_of(run: Run) -> str:
-    """Return the text of the training script."""
+def script_of(run: Run, purpose: Purpose = "train") -> str:
+    """Return the text of the script that a job for this purpose runs."""
+    return (run.folder / script_name(run, purpose)).read_text(encoding="utf-8")
+
+
+def script_name(run: Run, purpose: Purpose) -> str:
+    """Return where that script lies, relative to the run's folder."""
     assert run.script is not None
-    return (run.folder / run.script.path).read_text(encoding="utf-8")
+    return run.script.path if purpose == "train" else f"{purpose}.py"
 
 
 def refuse_local_inputs(spec: Spec) -> None:
     """Refuse what a job could not read where it runs.
 
     Raises:
-        InputError: The model, the teacher or the dataset lies on this machine only.
+        InputError: The model or the teacher lies on this machine only, or the dataset does in no files.
     """
     for what, ref in (("model", spec.model_ref), ("teacher", spec.teacher_ref), ("dataset", spec.dataset_ref)):
+        if isinstance(ref, DatasetRef) and isinstance(ref.loader.get("data_files"), dict):
+            continue  # it is uploaded: see `hf_inputs.py`
         if ref is not None and ref.source in ("file", "folder", "package"):
             kind = "dataset" if what == "dataset" else "model"
+            here = (ref.path if isinstance(ref, ModelRef) else None) or ref.id
             raise InputError(
                 f"the {what} `{ref.id}` lies on this machine, and a job on the Hub cannot read it.",
-                hint=f"push it to a (private) {kind} repository and name that, or use --backend local",
+                hint=f"`hf upload YOU/NAME {shlex.quote(here)} --repo-type {kind} --private`, and name YOU/NAME; "
+                "or use --backend local",
             )
 
 
 def request_for(run: Run, intent: JobIntent, script: str) -> dict[str, Any]:
     """Return the arguments of `run_job` for an intended job."""
-    named = {"labels": labels_of(intent), "name": f"{intent.label}-{intent.attempt}"}
-    return job_spec(run, script, intent.timeout_s) | named
+    step = "" if intent.purpose == "train" else f"-{intent.purpose}"
+    named = {"labels": labels_of(intent), "name": f"{intent.label}{step}-{intent.attempt}"}
+    request = job_spec(run, script, intent.timeout_s, purpose=intent.purpose) | named
+    return request | ({"flavor": intent.flavor} if intent.flavor else {})
 
 
-def job_spec(run: Run, script: str, timeout_s: int) -> dict[str, Any]:
+def job_spec(run: Run, script: str, timeout_s: int, *, purpose: Purpose = "train") -> dict[str, Any]:
     """Return what a job of this script is, but for its name; of secrets there is one, and it is nowhere else in it.
 
     Raises:
@@ -71,7 +79,9 @@ def job_spec(run: Run, script: str, timeout_s: int) -> dict[str, Any]:
     from huggingface_hub import get_token
 
     assert run.hardware is not None
-    pins = run.script.pins if run.script else ()
+    name, pins = script_name(run, purpose), run.script.pins if run.script else ()
+    hardware = run.hardware if purpose == "train" else None  # what comes later is one process
+    unpack = f'cd "$(mktemp -d)" && printf %s "${SCRIPT_VARIABLE}" | base64 -d | gunzip > {name}'
     packed = base64.b64encode(gzip.compress(script.encode(), mtime=0)).decode()
     if len(packed) > LONGEST_VARIABLE:
         raise ToolError(
@@ -80,7 +90,7 @@ def job_spec(run: Run, script: str, timeout_s: int) -> dict[str, Any]:
         )
     return {
         "image": IMAGE,
-        "command": ["bash", "-c", f"{UNPACK} && exec {start_command(run.hardware, pins)}"],
+        "command": ["bash", "-c", f"{unpack} && unset {SCRIPT_VARIABLE} && exec {start_command(hardware, pins, name)}"],
         "env": {
             SCRIPT_VARIABLE: packed,
             "PYTHONUNBUFFERED": "1",
@@ -94,14 +104,22 @@ def job_spec(run: Run, script: str, timeout_s: int) -> dict[str, Any]:
     }
 
 
-def start_command(hardware: HardwareChoice, pins: tuple[str, ...]) -> str:
-    """Return the shell command that starts the script; on several GPUs uv cannot read the packages from its header."""
+def start_command(hardware: HardwareChoice | None, pins: tuple[str, ...], script: str = "train.py") -> str:
+    """Return the shell command that starts a script; on several GPUs uv cannot read the packages from its header."""
     if not (launch := launch_arguments(hardware)):
-        return f"uv run --python {PYTHON} {SCRIPT}"
+        return f"uv run --python {PYTHON} {script}"
     packages = [word for pin in pins for word in ("--with", pin)]
-    return shlex.join(["uv", "run", "--no-project", "--python", PYTHON, *packages, "python", *launch, SCRIPT])
+    return shlex.join(["uv", "run", "--no-project", "--python", PYTHON, *packages, "python", *launch, script])
+
+
+def script_in(environment: dict[str, Any]) -> str | None:
+    """Return the script that travelled in a job's environment, None where there is none that can be read."""
+    try:
+        return gzip.decompress(base64.b64decode(environment[SCRIPT_VARIABLE])).decode()
+    except (KeyError, ValueError, OSError, EOFError):
+        return None
 
 
 def labels_of(intent: JobIntent | Job) -> dict[str, str]:
     """Return the labels by which a job is found again."""
-    return {RUN_LABEL: intent.label, "ftagent-attempt": str(intent.attempt)}
+    return {RUN_LABEL: intent.label, STEP_LABEL: intent.purpose, ATTEMPT_LABEL: str(intent.attempt)}

@@ -13,6 +13,7 @@ import ast
 import json
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,7 @@ RESULT = "result.json"
 ELSEWHERE = (RESULT, HELDOUT)
 """What belongs beside the checkpoint's folder, not into it."""
 PUSHED_STATE = "last-checkpoint/trainer_state.json"
-NOT_WANTED = ("last-checkpoint/*", ".gitattributes")
+NOT_WANTED = ("last-checkpoint/*", ".gitattributes", "ftagent/*")
 LONGEST_NAME = 96 - 25
 """What `validate_repo_id` of huggingface_hub allows, less the hyphen and the job's id that each firing adds."""
 
@@ -69,9 +70,14 @@ def repository_for(run: Run) -> str | None:
 
 def repository_of(script: str) -> str | None:
     """Return the repository that a training script pushes to, None where it pushes to none."""
+    return constant_of(script, CONSTANT)
+
+
+def constant_of(script: str, name: str) -> str | None:
+    """Return the text that stands in a script under this name, None where there is none."""
     for node in ast.parse(script).body:
         match node:
-            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant(value=str(value))) if name == CONSTANT:
+            case ast.Assign(targets=[ast.Name(id=found)], value=ast.Constant(value=str(value))) if found == name:
                 return value
             case _:
                 continue
@@ -130,7 +136,8 @@ def fetch_results(api: HfApi, repo_id: str, folder: Path, name: str) -> None:
     note, staging, checkpoint = folder / f"{name}.json", folder / name, folder / CHECKPOINT
     if note.exists() and checkpoint.exists():
         return
-    revision = _download(api, repo_id, staging)
+    known = json.loads(note.read_text(encoding="utf-8"))["revision"] if note.exists() else None
+    revision = download(api, repo_id, staging, revision=known)
     shutil.rmtree(checkpoint, ignore_errors=True)
     checkpoint.mkdir()
     shutil.rmtree(staging / ".cache")  # the client's own notes on what it has downloaded
@@ -141,17 +148,42 @@ def fetch_results(api: HfApi, repo_id: str, folder: Path, name: str) -> None:
     write_whole(note, json.dumps({"repository": repo_id, "revision": revision}).encode())
 
 
-def _download(api: HfApi, repo_id: str, staging: Path) -> str:
-    """Download the repository of the finished model, and return its revision; what breaks off is taken up again.
+def pushed_revision(run: Run, attempt: int) -> str | None:
+    """Return the revision of the finished model that an attempt of the training has pushed."""
+    note = run.folder / f"pushed-{attempt}.json"
+    return json.loads(note.read_text(encoding="utf-8"))["revision"] if note.exists() else None
+
+
+def download(
+    api: HfApi, repo_id: str, staging: Path, *, wanted: Sequence[str] | None = None, revision: str | None = None
+) -> str:
+    """Download a run's repository, and return its revision; what breaks off is taken up again.
+
+    Args:
+        api: The client.
+        repo_id: The repository.
+        staging: Where to.
+        wanted: Patterns of paths; by default all of the finished model.
+        revision: The newest by default.
+
+    Raises:
+        UserError: The Hub refuses.
+        ToolError: It could not be downloaded; what had arrived is kept for the next try.
 
     `huggingface_hub` 1.33 itself goes on after a connection was closed, and gives up after a reset (`httpx.ReadError`).
     """
     what = f"download the results from `{repo_id}`"
-    revision = patiently(lambda: api.model_info(repo_id).sha, what)
+    revision = revision or patiently(lambda: api.model_info(repo_id).sha, what)
     assert revision is not None
     for pause in (*PAUSES_S, None):
         try:
-            api.snapshot_download(repo_id, revision=revision, local_dir=staging, ignore_patterns=list(NOT_WANTED))
+            api.snapshot_download(
+                repo_id,
+                revision=revision,
+                local_dir=staging,
+                allow_patterns=list(wanted) if wanted else None,
+                ignore_patterns=None if wanted else list(NOT_WANTED),
+            )
         except (OSError, http_error()) as error:
             is_refusal = isinstance(error, http_error()) and not is_transient(error)
             if is_refusal or pause is None:

@@ -19,7 +19,7 @@ from ..facts import Schedule, Trigger
 from ..run import Run
 from ..settings import Settings
 from .hf_client import hub, patiently
-from .hf_jobs import oldest_job, post_once
+from .hf_once import oldest_job, post_once
 from .hf_request import RUN_LABEL, job_spec, script_of
 from .hf_results import owner_by, repository_of
 

@@ -10,35 +10,57 @@ from ..facts import Comparison, Method, Sample
 from ..run import Run
 from ..script import script_is_unchanged
 from ..statistics import compare, compare_perplexity, compare_with_chance
-from ..trained import HELDOUT, Checkpoint, heldout_lines, heldout_rows, spread, trained_with
-from ..worker import run_worker
+from ..tasks import Task
+from ..trained import HELDOUT, Checkpoint, HeldoutRow, heldout_lines, heldout_rows, loaded_as, spread, trained_with
 from .general import GENERAL, compare_general, general_rows
 from .part import Part, with_file, write_items
 
 FEWEST_ROWS = 2
 SAMPLES = 3
 SAMPLE_TOKENS = 64
-TIMEOUT_S = 4 * 3600
+OWN = "heldout"
+"""The name of the method's own measure."""
 
 Items = Sequence[Mapping[str, Any]]
 GENERATED: tuple[Method, ...] = ("grpo", "rloo", "distillation")
 
 
-def measure_heldout(run: Run, checkpoint: Checkpoint) -> tuple[Part, Part | None]:
-    """Return what base and tuned model make of the held-out rows, and of general questions beside them.
+def heldout_tasks(run: Run, checkpoint: Checkpoint) -> dict[str, Task]:
+    """Return what must be asked of both models: the method's own measure, and general questions beside it.
 
-    The second part is None for a reward model, which answers nothing.
+    A reward model answers nothing, so it is asked no questions.
 
     Raises:
-        ToolError: Fewer than two rows can be compared, or the checkpoint does not load.
+        ToolError: Fewer than two rows were held out, or rewards would come from a script that was changed since.
     """
     assert run.script is not None
     method = run.script.method
     _require_enough(len(heldout_lines(run)), f"{HELDOUT} has")
     if method == "sft":
-        return _supervised(run, checkpoint)
+        parameters = trained_with(run)
+        own = {name: parameters[name] for name in ("loss_on", "max_length")} | {"rows": str(run.folder / HELDOUT)}
+        return {OWN: _losses(run, checkpoint, {"held-out": own, GENERAL: general_rows(run, checkpoint)})}
     worker = "generated.py" if method in GENERATED else "judged.py"
-    measured = _ask(run, worker, _common(run, checkpoint) | _particular(run))
+    tasks = {OWN: Task(program=worker, request=_common(run, checkpoint) | _particular(run))}
+    if method != "reward":
+        tasks[GENERAL] = _losses(run, checkpoint, {GENERAL: general_rows(run, checkpoint)})
+    return tasks
+
+
+def heldout_parts(run: Run, answers: Mapping[str, dict[str, Any]]) -> tuple[Part, Part | None]:
+    """Return what base and tuned model made of the held-out rows, and of general questions beside them.
+
+    Args:
+        run: The run.
+        answers: What each of `heldout_tasks` was answered with.
+
+    Raises:
+        ToolError: Fewer than two rows can be compared.
+    """
+    assert run.script is not None
+    method, measured = run.script.method, answers[OWN]
+    if method == "sft":
+        return _supervised(run, measured)
     items = measured["items"]
     _require_enough(len(items), "what the method takes leaves")
     file = write_items(run, "heldout", items)
@@ -47,7 +69,10 @@ def measure_heldout(run: Run, checkpoint: Checkpoint) -> tuple[Part, Part | None
         harness=f"{MEASURED[method]} on {len(items)} held-out rows, {_with(measured)}",
         file=file,
     )
-    return part, None if method == "reward" else _general(run, checkpoint)
+    general = answers.get(GENERAL)
+    if general is None:
+        return part, None
+    return part, compare_general(run, general["items"][GENERAL], _samples(run, general))
 
 
 def _require_enough(rows: int, where: str) -> None:
@@ -83,24 +108,12 @@ def _particular(run: Run) -> dict[str, Any]:
             f"`{run.script.path}` was changed after the training, and the rewards stand in it.",
             hint="train again: call write_script, preflight and submit_job",
         )
-    teacher = run.spec.teacher_ref
     return {
         "method": method,
         "max_completion_length": parameters["max_completion_length"],
         "script": str(run.folder.resolve() / run.script.path),
-        "teacher": teacher and (teacher.path or teacher.id, None if teacher.path else teacher.revision),
+        "teacher": run.spec.teacher_ref and loaded_as(run.spec, run.spec.teacher_ref),
     }
-
-
-def _ask(run: Run, worker: str, request: dict[str, Any]) -> dict[str, Any]:
-    return run_worker(
-        run.settings,
-        worker,
-        request,
-        log=run.log("evaluate"),
-        timeout_s=TIMEOUT_S,
-        on_progress=lambda progress: run.journal.tell("progress", step="evaluate", **progress),
-    )
 
 
 def _with(measured: Mapping[str, Any]) -> str:
@@ -110,10 +123,7 @@ def _with(measured: Mapping[str, Any]) -> str:
 # --- losses of rows: supervised fine-tuning, and general questions ----------------------------------------------------
 
 
-def _supervised(run: Run, checkpoint: Checkpoint) -> tuple[Part, Part]:
-    parameters = trained_with(run)
-    own = {"rows": str(run.folder / HELDOUT), "loss_on": parameters["loss_on"], "max_length": parameters["max_length"]}
-    measured, samples = _losses(run, checkpoint, {"held-out": own, GENERAL: general_rows(run, checkpoint)})
+def _supervised(run: Run, measured: Mapping[str, Any]) -> tuple[Part, Part]:
     items = measured["items"]["held-out"]
     _require_enough(len(items), "the cut at max_length leaves tokens to predict in")
     file = write_items(run, "heldout", items)
@@ -122,29 +132,28 @@ def _supervised(run: Run, checkpoint: Checkpoint) -> tuple[Part, Part]:
         comparisons=with_file(_compare_losses(items), file),
         harness=f"loss of {tokens:,} held-out tokens in {len(items)} rows, {_with(measured)}",
         file=file,
-        samples=samples,
+        samples=_samples(run, measured),
     )
     return part, compare_general(run, measured["items"][GENERAL])
 
 
-def _general(run: Run, checkpoint: Checkpoint) -> Part:
-    measured, samples = _losses(run, checkpoint, {GENERAL: general_rows(run, checkpoint)})
-    return compare_general(run, measured["items"][GENERAL], samples)
-
-
-def _losses(
-    run: Run, checkpoint: Checkpoint, sets: dict[str, dict[str, Any]]
-) -> tuple[dict[str, Any], tuple[Sample, ...]]:
+def _losses(run: Run, checkpoint: Checkpoint, sets: dict[str, dict[str, Any]]) -> Task:
     """Measure the loss of rows, and have both models answer a few held-out questions."""
-    asked = spread(heldout_rows(run), SAMPLES)
     request = _common(run, checkpoint) | {
         "sets": sets,
-        "questions": [row.prompt for row in asked],
+        "questions": [row.prompt for row in _asked(run)],
         "max_new_tokens": SAMPLE_TOKENS,
     }
-    measured = _ask(run, "heldout.py", request)
-    answers = zip(asked, measured["base_answers"], measured["tuned_answers"], strict=True)
-    return measured, tuple(
+    return Task(program="heldout.py", request=request)
+
+
+def _asked(run: Run) -> list[HeldoutRow]:
+    return spread(heldout_rows(run), SAMPLES)
+
+
+def _samples(run: Run, measured: Mapping[str, Any]) -> tuple[Sample, ...]:
+    answers = zip(_asked(run), measured["base_answers"], measured["tuned_answers"], strict=True)
+    return tuple(
         Sample(prompt=row.question, reference=row.reference, base=base, tuned=tuned) for row, base, tuned in answers
     )
 

@@ -127,12 +127,17 @@ def both(run: Run, checkpoint: Checkpoint) -> tuple[Served, Served]:
         ToolError: The base's weights cannot be had, or the adapter cannot be merged.
     """
     assert run.spec is not None and run.spec.model_ref is not None
-    base = Served(run=run, name="base", folder=_base_folder(checkpoint), revision=run.spec.model_ref.revision)
+    base = Served(run=run, name="base", folder=base_folder(checkpoint), revision=run.spec.model_ref.revision)
     tuned = Served(run=run, name="tuned", folder=merged(run, checkpoint), revision=_weights_hash(checkpoint.folder))
     return base, tuned
 
 
-def _base_folder(checkpoint: Checkpoint) -> Path:
+def base_folder(checkpoint: Checkpoint) -> Path:
+    """Return the folder of the base's weights, downloaded where they are not here.
+
+    Raises:
+        ToolError: They cannot be read.
+    """
     if checkpoint.revision is None:
         return Path(checkpoint.base)
     from huggingface_hub import snapshot_download

@@ -42,7 +42,6 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import torch
 from datasets import Dataset, Features, Json, List, Value, disable_progress_bars, load_dataset
 from huggingface_hub import HfApi, snapshot_download
-from huggingface_hub.errors import HfHubHTTPError
 from peft import LoraConfig
 from transformers import AutoTokenizer, BitsAndBytesConfig, TrainerCallback
 from transformers.trainer_callback import ExportableState
@@ -63,6 +62,7 @@ RUN = "20260101-000000-0000"
 TRACKIO_SPACE_ID = None
 HUB_MODEL_ID = None
 START = 1
+LEARNS_FROM = None
 TIMEOUT_S = 3600
 CARD = {"base_model": "HuggingFaceTB/SmolLM2-135M-Instruct"}
 PARAMETERS = ["adapter", "learning_rate"]
@@ -102,7 +102,8 @@ max_rows = int(os.environ.get("FTAGENT_ROWS", sys.maxsize))
 # <own rehearsal>
 # </own rehearsal>
 hub_id = None if "FTAGENT_MODEL" in os.environ else HUB_MODEL_ID
-loader, run_name = LOADER, RUN
+space_id = None if "FTAGENT_MODEL" in os.environ else TRACKIO_SPACE_ID
+loader, run_name = json.loads(os.environ.get("FTAGENT_DATA", "null")) or LOADER, RUN
 if hub_id and "FTAGENT_SCHEDULED" in os.environ:  # started again and again: on the newest rows, and beside the others
     firing = os.environ["JOB_ID"]
     hub_id, run_name = f"{hub_id}-{firing}", f"{RUN}-{firing}"
@@ -228,6 +229,7 @@ def settings_of(train: Dataset) -> dict:
         "data": hashlib.sha256(rows.encode()).hexdigest(),
         "rows of a step": PER_DEVICE_TRAIN_BATCH_SIZE * GRADIENT_ACCUMULATION_STEPS * processes,
         "start": START,
+        "teacher or rewards": LEARNS_FROM,
     }
     return json.loads(json.dumps(settings))
 
@@ -264,12 +266,15 @@ def belongs(state: dict, settings: dict, name: str) -> bool:
 
 
 def fetch_checkpoint(settings: dict) -> Path | None:
-    """Download what an earlier job has pushed as it saved, and return it as this folder's checkpoint."""
-    try:
-        snapshot_download(hub_id, allow_patterns="last-checkpoint/*", local_dir=checkpoint)
-        state = json.loads((checkpoint / "last-checkpoint" / "trainer_state.json").read_text(encoding="utf-8"))
-    except (HfHubHTTPError, FileNotFoundError):  # no repository, or none of its jobs came as far as that
+    """Download what an earlier job has pushed as it saved, and return it as this folder's checkpoint.
+
+    A Hub that does not answer is no Hub without a checkpoint: that ends the job, which is cheap to start again, while a
+    training from the first step would push its own checkpoints over those that are there.
+    """
+    if not HfApi().file_exists(hub_id, "last-checkpoint/trainer_state.json"):  # nor its repository, perhaps
         return None
+    snapshot_download(hub_id, allow_patterns="last-checkpoint/*", local_dir=checkpoint)
+    state = json.loads((checkpoint / "last-checkpoint" / "trainer_state.json").read_text(encoding="utf-8"))
     if not belongs(state, settings, "last-checkpoint"):
         shutil.rmtree(checkpoint / "last-checkpoint")  # the trainer would push it again, beside its own
         return None
@@ -326,7 +331,7 @@ def config(evaluates: bool) -> SFTConfig:
         report_to="trackio",
         project=PROJECT,
         run_name=run_name,
-        trackio_space_id=TRACKIO_SPACE_ID,
+        trackio_space_id=space_id,
         trackio_static_space_id=False,  # by default a push to the Hub would publish the metrics, too
         # the Hub: each checkpoint leaves the machine as it is saved
         push_to_hub=hub_id is not None,

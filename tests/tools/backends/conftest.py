@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from ftagent.tools.backends import hf_client, hf_jobs, hf_logs
+from ftagent.tools.backends import hf_client, hf_logs, hf_once
 from ftagent.tools.facts import JobIntent
 from ftagent.tools.run import Run
 
@@ -19,8 +19,8 @@ Remote = Callable[..., Run]
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackHub]:
     """A Hub that this process takes for the real one; whoever waits for it does so a hundred times faster."""
     monkeypatch.setattr(hf_client, "PAUSES_S", (0.01, 0.02, 0.04, 0.08))
-    monkeypatch.setattr(hf_jobs, "PAUSES_S", (0.01, 0.02, 0.04, 0.08))
-    monkeypatch.setattr(hf_jobs, "LOOK_PAUSE_S", 0.02)
+    monkeypatch.setattr(hf_once, "PAUSES_S", (0.01, 0.02, 0.04, 0.08))
+    monkeypatch.setattr(hf_once, "LOOK_PAUSE_S", 0.02)
     monkeypatch.setattr(hf_logs, "RECONNECT_S", 0.05)
     with LoopbackHub(tmp_path / "hub", lfs_from_bytes=4096) as running, running.used_here(running.tokens.jobs):
         yield running

@@ -148,11 +148,11 @@ def local_layout(ref: DatasetRef) -> Layout:
         loader=dict(ref.loader),
         format=ref.loader["path"],
         options={key: value for key, value in ref.loader.items() if key not in ("path", "data_files")},
-        splits={split: tuple(map(_unescaped, paths)) for split, paths in files.items()},
+        splits={split: tuple(map(unescaped, paths)) for split, paths in files.items()},
     )
 
 
-def _unescaped(pattern: str) -> str:
+def unescaped(pattern: str) -> str:
     """Undo `glob.escape`, which the loader needs and nothing else."""
     return re.sub(r"\[([*?[])\]", r"\1", pattern)
 

@@ -17,6 +17,7 @@ from ftagent.tools.facts import DatasetRef
 from ftagent.tools.settings import Settings
 
 ROW = '{"text": "hello"}\n'
+CUT_OFF = gzip.compress(ROW.encode() * 99, mtime=0)[:30]
 Write = Callable[[str, str | bytes], str]
 
 
@@ -58,7 +59,7 @@ def refused(name: str) -> InputError:
         ("x.json", ROW * 2, {"path": "json"}),
         ("x.csv", "text\nhello\nyou\n", {"path": "csv"}),
         ("x.tsv", "text\tid\nhello\t1\nyou\t2\n", {"path": "csv", "sep": "\t"}),
-        ("x.JSONL.gz", gzip.compress(ROW.encode() * 2), {"path": "json"}),
+        ("x.JSONL.gz", gzip.compress(ROW.encode() * 2, mtime=0), {"path": "json"}),
         ("odd [1]*? name.jsonl", ROW * 2, {"path": "json"}),
         ("blank.jsonl", "\ufeff\n" + ROW + "\n\n" + ROW, {"path": "json"}),
     ],
@@ -97,7 +98,7 @@ def test_the_revision_is_that_of_the_bytes(write: Write) -> None:
         ("x.jsonl", '{"a": ' + "[" * 100_000 + "]" * 100_000 + "}\n", "`x.jsonl` line 1 cannot be read"),
         ("x.jsonl", '{"a": ' + "1" * 5_000 + "}\n", "`x.jsonl` line 1 cannot be read"),
         ("x.jsonl.gz", b"no archive", "`x.jsonl.gz` cannot be read: Not a gzipped file"),
-        ("x.jsonl.gz", gzip.compress(ROW.encode() * 99)[:30], "`x.jsonl.gz` cannot be read: Compressed file ended"),
+        ("x.jsonl.gz", CUT_OFF, "`x.jsonl.gz` cannot be read: Compressed file ended"),
         ("x.jsonl.zst", b"no archive", "`x.jsonl.zst` cannot be read: zstd decompress error"),
         ("x.jsonl", ROW + '{"text": "hel', "`x.jsonl` line 2, the last one, is cut off: Unterminated string"),
         ("x.json", '[{"a": 1},\n{"a": "', "`x.json` line 2 is not JSON: Unterminated string"),
@@ -115,7 +116,7 @@ def test_the_revision_is_that_of_the_bytes(write: Write) -> None:
             "nearly all of them empty",
         ),
         ("x.csv", ",".join(map(str, range(1_001))) + "\n1\n", "`x.csv` has 1001 columns"),
-        ("x.jsonl.gz", gzip.compress(b" " * 2**25), "`x.jsonl.gz` expands to more than 250 times its size"),
+        ("x.jsonl.gz", gzip.compress(b" " * 2**25, mtime=0), "`x.jsonl.gz` expands to more than 250 times its size"),
         ("x.exe", ROW, "`x.exe` is no data file"),
     ],
 )

@@ -1,0 +1,101 @@
+"""`python -m ftagent.evals`: play scenarios with one planner, and write its scoreboard."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .players import Player
+
+SMALL = "smollm2"
+"""Stands for SmolLM2-135M-Instruct, served here."""
+
+
+def main() -> int:
+    """Play, print a line a scenario, write the scoreboard; exit with 1 where something was forbidden."""
+    options = _options()
+    with _environment(), _planner(options) as player:
+        from ..tools.versions import installed_version
+        from .inspect_log import write_inspect_log
+        from .judge import Verdict
+        from .scenario import load_scenarios
+        from .scoreboard import make_scoreboard, render
+        from .sweep import sweep
+
+        def tell(verdict: Verdict) -> None:
+            mark = "ok  " if verdict.passed else "FAIL"
+            print(f"{mark} {verdict.id}  {verdict.evidence.cpu_seconds:.1f} s", file=sys.stderr, flush=True)
+
+        scenarios = load_scenarios(only=options.only, kind=options.kind)
+        verdicts = sweep(scenarios, player, workers=options.workers, on_verdict=tell)
+        name = options.llm + (" (plain loop)" if options.plain else "")
+        now = datetime.now(UTC)
+        board = make_scoreboard(
+            name, verdicts, at=now.isoformat(timespec="seconds"), version=installed_version("ftagent") or "?"
+        )
+    options.out.mkdir(parents=True, exist_ok=True)
+    stem = "".join(c if c.isalnum() or c in ".-" else "-" for c in name).strip("-")
+    (options.out / f"{stem}.md").write_text(render(board), encoding="utf-8")
+    (options.out / f"{stem}.json").write_text(board.model_dump_json(indent=1), encoding="utf-8")
+    write_inspect_log(options.out / "logs", board, scenarios)
+    print(render(board))
+    return 1 if board.total.forbidden else 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m ftagent.evals", description=__doc__)
+    parser.add_argument("--llm", default="builtin", help=f"builtin, {SMALL}, or any litellm id")
+    parser.add_argument("--llm-base-url", help="of an OpenAI-compatible server")
+    parser.add_argument("--plain", action="store_true", help="smolagents' own loop, without the rails")
+    parser.add_argument(
+        "--only", default="", help="scenarios whose category/name has this in it; several, parted by commas"
+    )
+    parser.add_argument("--kind", choices=("mechanical", "judgement"))
+    parser.add_argument("--cache-dir", type=Path, help=f"where the weights of {SMALL} lie, or are made")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--out", type=Path, default=Path("evals-results"))
+    return parser.parse_args()
+
+
+@contextlib.contextmanager
+def _environment() -> Iterator[None]:
+    """Let nothing of the person's own machine reach a world: no token, no cache, no settings, no network."""
+    for name in [name for name in os.environ if name.startswith(("FTAGENT_", "HF_"))]:
+        del os.environ[name]
+    with tempfile.TemporaryDirectory(prefix="ftagent-evals-home-") as home:
+        os.environ |= {
+            "HF_HOME": home,
+            "XDG_CONFIG_HOME": f"{home}/config",
+            "HF_HUB_OFFLINE": "1",
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+            "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+        }
+        yield
+
+
+@contextlib.contextmanager
+def _planner(options: argparse.Namespace) -> Iterator[Player]:
+    """Yield who acts; a small LLM is served as long as that takes."""
+    from .players import PlainPlayer, RailedPlayer
+
+    player = PlainPlayer if options.plain else RailedPlayer
+    if options.llm != SMALL:
+        yield player(options.llm, options.llm_base_url)
+        return
+    from .small import served_smollm2
+
+    log = Path(tempfile.gettempdir(), "ftagent-evals-llama.cpp.log")
+    with served_smollm2(options.cache_dir, log=log) as url:
+        yield player("openai/smollm2", url)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

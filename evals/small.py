@@ -1,0 +1,36 @@
+"""SmolLM2-135M-Instruct, the model that a package index carries, served here by llama.cpp as a planner."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..tools.llama_cpp import convert, serve
+from ..tools.models import resolve_model
+from ..tools.settings import load_settings
+
+NAME = "SmolLM2-135M-Instruct"
+QUANTISATION = "Q8_0"
+CONTEXT = 8192
+"""Tokens that it was trained for."""
+
+
+@contextmanager
+def served_smollm2(cache_dir: Path | None, *, log: Path) -> Iterator[str]:
+    """Yield the base URL of an OpenAI-compatible server; weights and GGUF file are made at the first call.
+
+    Args:
+        cache_dir: Where they lie; None: where ftagent keeps models made from packages.
+        log: Where the server's output goes.
+    """
+    settings = load_settings({"cache_dir": cache_dir})
+    found = resolve_model(NAME, settings, None).path
+    assert found is not None
+    gguf = Path(found).with_name(f"{NAME}-{QUANTISATION}.gguf")
+    if not gguf.exists():
+        part = gguf.with_suffix(".part")
+        convert(settings, Path(found), part, QUANTISATION, log=log)
+        part.rename(gguf)
+    with serve(settings, gguf, log=log, context=CONTEXT) as url:
+        yield f"{url}/v1"

@@ -1,0 +1,131 @@
+"""What makes a GGUF file a bad one, fault by fault; the rest of exported.py is shown by the exports themselves."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import subprocess
+import sys
+from importlib.resources import files
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from ftagent.tools.llama_cpp import step_for
+
+from ...hub import LoopbackHub
+
+TEMPLATES = str(files("ftagent.tools.templates"))
+ANSWER = {"tokens": list(range(104)), "start": 4}
+REFERENCE = {"perplexity": 10.0, "template": "{{ messages }}", "answers": [ANSWER]}
+GOOD = {
+    "perplexity": 10.2,
+    "agreement": 0.97,
+    "template": "{{ messages }}",
+    "special": True,
+    "same_tokens": 1.0,
+    "answer": "4",
+    "stopped": True,
+    "asked": 1,
+}
+
+
+@pytest.fixture
+def exported(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The program as a module, which finds its neighbours as it does when it runs."""
+    monkeypatch.syspath_prepend(TEMPLATES)
+    return importlib.import_module("exported")
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [
+        ({"template": "{{ other }}"}, "chat template is not the tokenizer's"),
+        ({"template": ""}, "chat template is not the tokenizer's"),
+        ({"special": False}, "special tokens are not the tokenizer's"),
+        ({"same_tokens": 0.5}, "cuts 50 % of the held-out rows into other tokens"),
+        ({"answer": "", "asked": 3}, "answered 3 questions with nothing"),
+        ({"stopped": False, "asked": 3}, "did not stop within 256 tokens on 3 questions"),
+        ({"perplexity": 11.0}, "its perplexity is 11, the merged model's 10: 1.1 times, where Q8_0 may have 1.03"),
+        ({"perplexity": 9.0}, "0.9 times"),
+        ({"perplexity": float("nan")}, "nan times"),
+        ({"perplexity": float("inf")}, "inf times"),
+        ({"agreement": 0.9}, "says other tokens than the merged model in 10 of 100 places, where Q8_0 may in 7 %"),
+    ],
+)
+def test_each_fault_fails_the_file(exported: ModuleType, fault: dict[str, Any], says: str) -> None:
+    assert exported.failure(GOOD, REFERENCE, step_for("Q8_0"), 256) is None
+    assert says in exported.failure(GOOD | fault, REFERENCE, step_for("Q8_0"), 256)
+
+
+def test_a_coarser_file_may_stray_further_and_two_near_ties_fail_none(exported: ModuleType) -> None:
+    assert exported.failure(GOOD | {"perplexity": 11.0}, REFERENCE, step_for("Q4_K_M"), 256) is None
+    short = REFERENCE | {"answers": [{"tokens": list(range(12)), "start": 4}]}
+    assert exported.failure(GOOD | {"agreement": 0.75}, short, step_for("Q8_0"), 256) is None
+    assert "in 3 of 8 places" in exported.failure(GOOD | {"agreement": 5 / 8}, short, step_for("Q8_0"), 256)
+
+
+def test_a_model_without_a_chat_template_needs_none(exported: ModuleType) -> None:
+    plain = REFERENCE | {"template": None}
+    assert exported.failure(GOOD | {"template": "llama.cpp's own"}, plain, step_for("Q8_0"), 256) is None
+
+
+def test_a_second_export_waits_for_what_a_killed_one_has_left(exported: ModuleType, tmp_path: Path) -> None:
+    with exported.alone_in(tmp_path) as lock:
+        step = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], pass_fds=[lock])
+    try:
+        waits = f"import sys; sys.path.insert(0, {TEMPLATES!r}); import exported, pathlib\n"
+        waits += f"with exported.alone_in(pathlib.Path({str(tmp_path)!r})): print('in', flush=True)"
+        with subprocess.Popen([sys.executable, "-c", waits], stdout=subprocess.PIPE, text=True) as second:
+            with pytest.raises(subprocess.TimeoutExpired):
+                second.wait(timeout=1)
+            step.kill()
+            step.wait()
+            assert second.stdout is not None and second.stdout.read() == "in\n"
+    finally:
+        step.kill()
+        step.wait()
+
+
+def test_where_ftagent_is_not_a_file_is_uploaded_with_its_evidence_and_not_made_again(
+    exported: ModuleType, tmp_path: Path
+) -> None:
+    proof = {"perplexity": 10.2, "reference_perplexity": 10.0, "agreement": 0.9, "tokens_per_s": 7.0}
+    (tmp_path / "x-Q8_0.gguf").write_bytes(b"q" * 900)
+    file = {"quantisation": "Q8_0", "path": "x-Q8_0.gguf", "size_bytes": 900, "importance": False, "proof": proof}
+    file["sha256"] = hashlib.sha256(b"q" * 900).hexdigest()
+    answer = {"files": [file], "failed": {}, "reference": {"perplexity": 10.0}, "stops": []}
+    card = "---\ntags: [ftagent]\n---\n<!-- quantisations -->\n"
+    repository = {"id": "tester/x-GGUF", "private": True, "card": card, "run": "one"}
+    with LoopbackHub(tmp_path / "hub", lfs_from_bytes=512) as hub, hub.used_here() as api:
+        assert exported.earlier(api, repository) == {}
+        assert b"No file has been proven yet." in hub.read("model", "tester/x-GGUF", "README.md")
+        exported.publish(api, repository, tmp_path, answer)
+        assert exported.earlier(api, repository) == {"Q8_0": file}
+        assert exported.earlier(api, repository | {"run": "two"}) == {}, (
+            "another run's files are not taken for this one's"
+        )
+        assert b"| `x-Q8_0.gguf` | Q8_0 | 0.0 MB | 10.2 | +2.00 % | 90.0 % | 7 |" in hub.read(
+            "model", "tester/x-GGUF", "README.md"
+        )
+        hub.add_repo("model", "tester/mine", {"README.md": "mine"})
+        with pytest.raises(Exception, match="not of ftagent's making"):
+            exported.earlier(api, repository | {"id": "tester/mine"})
+
+
+def test_weights_beyond_float16_are_not_put_into_it(exported: ModuleType, tmp_path: Path) -> None:
+    request = {"folder": str(tmp_path), "name": "x", "rows": [], "importance": False}
+    maker = exported.Maker(request, exported.Steps(tmp_path, 0))
+    maker.reference = {"largest_weight": 70000.0}
+    with pytest.raises(exported.Unproven, match=r"its largest weight is 7e\+04, which float16 cannot hold"):
+        maker.write(tmp_path / "x-F16.gguf", step_for("F16"))
+
+
+def test_what_a_killed_export_left_is_removed_and_finished_files_stay(exported: ModuleType, tmp_path: Path) -> None:
+    left = ["intermediate.gguf", "intermediate.part", "x-Q8_0.unproven.gguf", ".reference.json", ".merge.py.request"]
+    kept = ["x-Q4_K_M.gguf", "x-Q4_K_M.Modelfile", "x.imatrix.gguf"]
+    for name in [*left, *kept]:
+        (tmp_path / name).write_text("", encoding="utf-8")
+    exported.clean(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {*kept}
