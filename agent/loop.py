@@ -49,6 +49,8 @@ class RunResult:
     run: Run
     report: Path | None
     answer: str
+    stopped: bool = False
+    """Whether the work was stopped from outside before its end."""
 
     @property
     def cost_usd(self) -> float:
@@ -255,7 +257,12 @@ class FineTuneAgent:
             self._stops.discard(stop)
             toolbox.run.journal.release()
         settled = toolbox.run.journal.folder is not None
-        return RunResult(run=toolbox.run, report=report_path(toolbox.run) if settled else None, answer=answer)
+        return RunResult(
+            run=toolbox.run,
+            report=report_path(toolbox.run) if settled else None,
+            answer=answer,
+            stopped=stop.is_asked and (toolbox.run.ended is None or toolbox.run.ended.status == "cancelled"),
+        )
 
     def _work(self, toolbox: Toolbox, stop: Stop, carried: Settings | None) -> str:
         """Take the run up where it is an earlier one, let the planner work, and journal how it ended."""

@@ -21,6 +21,7 @@ from ..tools.settings import Settings
 from ..tools.skills import load_skills, read_skill
 from .answers import UNDERSTOOD, answer, cost, where
 from .console import RunConsole
+from .foreign import visible
 from .loop import FineTuneAgent, RunResult
 
 if TYPE_CHECKING:
@@ -198,6 +199,7 @@ class Session:
     # --- saying -------------------------------------------------------------------------------------------------------
 
     def _show(self, markdown: str) -> None:
+        markdown = visible(markdown)  # journals and LLMs repeat foreign text, and a terminal obeys its escapes
         if self.out.is_terminal:
             self.out.print(Markdown(markdown))
         else:

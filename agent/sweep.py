@@ -72,6 +72,9 @@ def run_sweep(agent: FineTuneAgent, instruction: str, variants: Sequence[str], m
         if cap is not None and spent > cap:
             left_out[variant] = f"the budget of ${cap:.2f} is spent"
             continue
+        if any(result.stopped for result in results.values()):
+            left_out[variant] = "the work was stopped from outside"
+            continue
         purse = _Purse()
         one = agent.with_cap(None if cap is None else cap - spent)
         one.listeners = (*one.listeners, purse)

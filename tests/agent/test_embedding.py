@@ -164,3 +164,22 @@ def test_a_step_that_waits_is_ended_and_done_anew_on_resume(workdir: Path, monke
     assert "cancelled" in (result.report or workdir).read_text(encoding="utf-8")
     instant.install(monkeypatch)
     assert FineTuneAgent(approve=True).resume().ok
+
+
+def test_a_cancelled_sweep_begins_no_other_run(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    agent = FineTuneAgent(approve=True)
+
+    def cancelled(run: Run) -> PreflightReport:
+        """Wait.
+
+        Args:
+            run: The run.
+        """
+        agent.cancel()
+        pause(600)
+        return instant.preflight(run)
+
+    instant.install(monkeypatch, preflight=cancelled)
+    sweep = agent.sweep(REQUEST, ["rank 8", "rank 64"])
+    assert sweep.left_out == {"rank 64": "the work was stopped from outside"}
+    assert [run.status for run in list_runs(workdir)] == ["cancelled"]
