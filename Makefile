@@ -80,6 +80,9 @@ drift:                         ## the scripts and their preflight against the ne
 	$(VENV)-drift/bin/python -m pip freeze | grep -iE '^(trl|transformers|peft|accelerate|datasets|trackio)=='
 	$(VENV)-drift/bin/python -m pytest -m "not slow" tests/tools/templates tests/tools/test_preflight.py tests/tools/test_script.py
 
+evals: $(VENV)/.dev            ## the agent on every scenario: LLM=ID for another planner, `smollm2` is served here; PLAIN=1 without rails
+	$(BIN)/python -m ftagent.evals $(if $(LLM),--llm $(LLM)) $(if $(PLAIN),--plain) $(if $(ONLY),--only $(ONLY))
+
 bench-train: $(VENV)/.dev      ## our script beside `trl sft` and a plain one: trained tokens a second, and held-out loss
 	$(BIN)/python tests/bench/train.py
 
