@@ -34,6 +34,13 @@ def legal_calls(tools: Sequence[Tool], *, bare: bool) -> str:
     return "\n".join(["Answer with one JSON object, one of these calls:", *lines])
 
 
+def without_free_text(tools: Sequence[Tool]) -> list[Tool]:
+    """Return the tools that can be called bare, and the end, which alone needs words of the model's own."""
+    bare = [tool for tool in tools if all(entry.get("nullable") for entry in tool.inputs.values())]
+    ending = [tool for tool in tools if tool.name == "final_answer"]
+    return [*bare, *ending] or list(tools)
+
+
 def _call_schema(tool: Tool, bare: bool) -> dict[str, Any]:
     wanted = {name: _value_schema(name, entry) for name, entry in _arguments(tool, bare).items()}
     arguments = {

@@ -19,7 +19,7 @@ MOST_LOOKS = 8
 """Turns in a row that tell something new and settle nothing: every skill once, and the run itself."""
 MOST_TURNS = 200
 """Turns of an LLM in one run; the built-in planner walks the rest."""
-NOT_SETTLED = frozenset(("llm_call", "note", "settings", "answer"))
+NOT_SETTLED = frozenset(("llm_call", "note", "settings", "answer", "reopened"))
 """Journal kinds that are bookkeeping."""
 VOLATILE = frozenset(("seconds", "submitted_at", "tokens_per_s", "peak_memory_gib"))
 """Fields that differ each time a thing is done again."""

@@ -20,7 +20,7 @@ from ..tools.run import Run
 from ..tools.settings import Settings
 from .calls import Tools, known_name, read_call
 from .calls import fitted as fitted_arguments
-from .constrained import legal_calls, response_format
+from .constrained import legal_calls, response_format, without_free_text
 from .llm import Llm, TooLong, cached_tokens
 from .llm_errors import LlmDown, is_refused_format
 from .planner import BuiltinPlanner, tool_call
@@ -80,6 +80,8 @@ class RailedPlanner(Model):
     def generate(self, messages: list[Any], *_: Any, **options: Any) -> ChatMessage:
         """Return one tool call: the LLM's, or the built-in planner's when the LLM is stuck."""
         tools: Sequence[Tool] = options.get("tools_to_call_from") or ()
+        if self.answered and self.toolbox.last_error is not None and not self._is_known:
+            self._hold_harder()  # a call that is refused has arguments that are no good
         why = self.progress.look_back()
         if self._over or why:
             if not self._is_known:
@@ -139,6 +141,7 @@ class RailedPlanner(Model):
         if not held:
             return self.llm.generate(messages, stop_sequences=["Observation:"], tools_to_call_from=list(tools) or None)
         bare = held == "bare"
+        tools = without_free_text(tools) if bare else tools
         words = [{"type": "text", "text": legal_calls(tools, bare=bare)}]
         told = [*messages, ChatMessage(role=MessageRole.USER, content=words)]
         return self.llm.generate(told, response_format=response_format(tools, bare=bare), temperature=0.0)

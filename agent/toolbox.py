@@ -18,11 +18,11 @@ from typing import Any, get_type_hints
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from ..tools.errors import FtagentError, ToolError
-from ..tools.facts import Answer, Fact, Purpose, Spec
+from ..tools.facts import Answer, Fact, Purpose, Reopened, Spec
 from ..tools.files import require_space
 from ..tools.gates import APPROVED, GATES, SCHEDULE_APPROVED, closed_gate, next_tool
 from ..tools.models import weight_files
-from ..tools.run import Run, has_other_runs, home_of, refold
+from ..tools.run import STANDS_ON, Run, has_other_runs, home_of, refold
 from ..tools.stopping import check
 from ..tools.wording import without_secrets
 from .approval import Decide, approve, approve_schedule
@@ -249,9 +249,16 @@ class Toolbox:
             self.run.journal.tell("step", tool=name)
         result = info.function(self.run, **checked)
         if isinstance(result, Fact):
-            self.run = refold(self.run.journal).record(result)
+            self.run = self._reopened(refold(self.run.journal), name).record(result)
             self._settle()
         return result
+
+    def _reopened(self, run: Run, name: str) -> Run:
+        """Journal that what stands on a step goes with it, where a planner settles the step anew before any job."""
+        stands = any(getattr(run, part) is not None for part in STANDS_ON.get(name, ()))
+        if self.request is None or not stands or run.intent is not None or run.repairs:
+            return run
+        return run.record(Reopened.model_validate({"step": name}))
 
     def _ask(self, question: str) -> str:
         if self.ask is None:

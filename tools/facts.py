@@ -772,6 +772,12 @@ class LlmCall(Fact):
     """Whether the call was read from a reply that was not quite one."""
 
 
+class Reopened(Fact):
+    """A step is settled anew, before any job: what stood on it is to be done anew, too."""
+
+    step: Literal["plan_run", "validate_dataset", "pick_hardware"]
+
+
 class Answer(Fact):
     """What the person answered when the planner asked."""
 

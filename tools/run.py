@@ -37,6 +37,7 @@ from .facts import (
     PreflightReport,
     Published,
     Purpose,
+    Reopened,
     Repair,
     Resumed,
     Schedule,
@@ -184,10 +185,13 @@ class Run(BaseModel):
         return fold(self, self.journal.append(fact))
 
 
-ON_HARDWARE = ("script", "preflight", "approval", "schedule_approval")
-ON_DATA = ("hardware", *ON_HARDWARE)
-ON_PLAN = ("dataset", *ON_DATA)
-"""What stands on the hardware, on the data, on the plan: settled anew, they take it with them."""
+_ON_HARDWARE = ("script", "preflight", "approval", "schedule_approval")
+STANDS_ON: dict[str, tuple[str, ...]] = {
+    "pick_hardware": _ON_HARDWARE,
+    "validate_dataset": ("hardware", *_ON_HARDWARE),
+    "plan_run": ("dataset", "hardware", *_ON_HARDWARE),
+}
+"""What stands on a step, and is gone when the step is settled anew."""
 
 
 def llm_words(calls: Sequence[LlmCall]) -> str:
@@ -207,8 +211,7 @@ def llm_words(calls: Sequence[LlmCall]) -> str:
 def fold(run: Run, event: Event) -> Run:
     """Return `run` after one more event.
 
-    A new script makes an old preflight and approval worthless, since both belong to the script's hash; and new data or
-    hardware the script, as long as no job was started from it.
+    A new script makes an old preflight and approval worthless, since both belong to the script's hash.
     """
     fact = FACTS[event.kind].model_validate(event.data)
     if purpose := _later_purpose(fact):
@@ -217,11 +220,11 @@ def fold(run: Run, event: Event) -> Run:
         case Settings():
             change: dict[str, Any] = {"settings": fact}
         case Spec():
-            change = {"spec": fact, **_without(run, *ON_PLAN)}
+            change = {"spec": fact}
         case DatasetReport():
-            change = {"dataset": fact, **_without(run, *ON_DATA)}
+            change = {"dataset": fact}
         case HardwareChoice():
-            change = {"hardware": fact, **_without(run, *ON_HARDWARE)}
+            change = {"hardware": fact}
         case Script():
             change = {"script": fact, "preflight": None, "approval": None, "schedule_approval": None}
         case PreflightReport():
@@ -255,6 +258,8 @@ def fold(run: Run, event: Event) -> Run:
                 change["schedule_approval"] = None
         case LlmCall():
             change = {"llm_calls": (*run.llm_calls, fact)}
+        case Reopened():
+            change = dict.fromkeys(STANDS_ON[fact.step])
         case Answer():
             change = {"answers": (*run.answers, fact)}
         case Resumed():
@@ -266,11 +271,6 @@ def fold(run: Run, event: Event) -> Run:
         case _:
             raise TypeError(f"no rule folds {type(fact).__name__}")
     return run.model_copy(update=change)
-
-
-def _without(run: Run, *names: str) -> dict[str, None]:
-    """Forget what stands on a step that is settled anew; what a job was started from stays as it was."""
-    return {} if run.intent is not None or run.repairs else dict.fromkeys(names)
 
 
 def _later_purpose(fact: Fact) -> Purpose | None:

@@ -39,7 +39,6 @@ from ftagent.tools.run import Run, find_run
 from tests.agent.instant import preflight
 from tests.bench.faults import impatient
 from tests.hub import LoopbackHub
-from tests.tools.amended import amended
 from tests.tools.conftest import proven_run
 
 When = Literal["before", "after"]
@@ -126,7 +125,7 @@ def begun(folder: Path) -> Run:
     run = proven_run(folder, TRAINS, backend="hf-jobs", parameters=parameters, usd_per_hour=0.01)
     assert run.spec is not None and run.approval is not None
     base = ModelRef(id=BASE, source="cache", path=str(CONFIG), revision="0" * 40)
-    run = amended(run, run.spec.model_copy(update={"model_ref": base, "targets": ("evaluate", "export")}))
+    run = run.record(run.spec.model_copy(update={"model_ref": base, "targets": ("evaluate", "export")}))
     run.journal.release()
     return run
 

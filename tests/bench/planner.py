@@ -136,17 +136,18 @@ def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--only", choices=("plain", "rails", "injections"))
+    parser.add_argument("--dry-run", action="store_true", help="with rails, stop before the job is submitted")
     parser.add_argument("--cache", type=Path, default=Path(__file__).parents[2] / ".pytest_cache" / "ftagent")
     options = parser.parse_args()
     cache, only = options.cache, options.only
     llm.MAX_TOKENS_UNKNOWN = ANSWER_TOKENS
     if only != "injections":
-        planners(cache, only)
+        planners(cache, only, options.dry_run)
     if only in (None, "injections"):
         injections()
 
 
-def planners(cache: Path, only: str | None) -> None:
+def planners(cache: Path, only: str | None, dry_run: bool) -> None:
     """Print how the small model did, alone and on rails."""
     with tempfile.TemporaryDirectory(prefix="ftagent-planner-") as folder:
         home = Path(folder)
@@ -157,8 +158,9 @@ def planners(cache: Path, only: str | None) -> None:
             if only != "rails":
                 print(f"{'plain loop, two tools':<28}{plain_loop(url, request).line}", flush=True)
             if only != "plain":
-                run = with_rails(url, request, dry_run=False)
-                print(f"{'with rails, the whole run':<28}{count(run).line}", flush=True)
+                run = with_rails(url, request, dry_run=dry_run)
+                what = "with rails, a dry run" if dry_run else "with rails, the whole run"
+                print(f"{what:<28}{count(run).line}", flush=True)
 
 
 def injections() -> None:

@@ -69,7 +69,7 @@ def broken_run(home: Path, mutant: Mutant) -> Run:
         shutil.copytree(home / "model", home / "teacher")
         assert run.spec is not None and run.spec.teacher_ref is not None
         teacher = run.spec.teacher_ref.model_copy(update={"path": str(home / "teacher")})
-        run = run.model_copy(update={"spec": run.spec.model_copy(update={"teacher_ref": teacher})})
+        run = run.record(run.spec.model_copy(update={"teacher_ref": teacher}))
     run = run.record(write_script(run))
     if mutant.edits:
         run = with_edits(run, mutant.edits)

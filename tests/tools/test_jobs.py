@@ -14,8 +14,6 @@ from ftagent.tools.jobs import cancel_job, make_quote, submit_job
 from ftagent.tools.monitor import monitor_job
 from ftagent.tools.run import Run, find_run, refold
 
-from .amended import amended
-
 COUNT_STARTS = "open('starts', 'a').write('x')\n"
 SLEEP = "import time\nprint('up', flush=True)\ntime.sleep(60)\n"
 
@@ -119,7 +117,7 @@ def test_a_job_whose_worst_case_is_over_the_cap_is_refused_before_its_intent(pro
 def test_a_job_on_the_hub_is_refused_where_there_is_no_hub(prove: Callable[..., Run]) -> None:
     run = prove("")
     assert run.spec is not None
-    run = amended(run, run.spec.model_copy(update={"backend": "hf-jobs"}))
+    run = run.record(run.spec.model_copy(update={"backend": "hf-jobs"}))
     with pytest.raises(UserError, match="jobs run on the Hub"):
         submit_job(run)
 

@@ -25,7 +25,6 @@ from ftagent.tools.report import render
 from ftagent.tools.run import Run, find_run, refold
 from ftagent.tools.script import write_script
 
-from .amended import amended
 from .sabotage import FULL_ABOVE_TWO_ROWS, NOT_FINITE_AT_THE_STATED_RATE, OUT_OF_TOUCH_ONCE, write_sabotage
 from .scripted import settled_run, write_chats, write_tiny_model
 
@@ -284,7 +283,7 @@ def test_a_timeout_gets_the_time_that_its_pace_asks_for(failed: Callable[..., Ru
     assert repair.rung == "more_time" and repair.hardware is not None
     assert repair.hardware.timeout_s == 12_000  # 800 steps of 10 s, and half of that again
     assert "from step 200 of 1000" in repair.words
-    run = fail(amended(run, run.spec.model_copy(update={"max_hours": 2.0})), "timeout", stage="timed_out")  # type: ignore[union-attr]
+    run = fail(run.record(run.spec.model_copy(update={"max_hours": 2.0})), "timeout", stage="timed_out")  # type: ignore[union-attr]
     given_up = repair_run(run)
     assert given_up.rung is None and "of the allowed hours are left" in given_up.words
     assert next_tool(run.record(given_up)) is None

@@ -21,7 +21,6 @@ from huggingface_hub.utils import validate_repo_id
 
 from ..hub import LoopbackHub
 from ..hub.faults import Cut, Status
-from .amended import amended
 from .backends.conftest import Remote, hub, remote
 
 __all__ = ["hub", "remote"]
@@ -65,7 +64,7 @@ def ready(hub: LoopbackHub, remote: Remote) -> Callable[..., Run]:
             id="acme/sums", source="hub", revision="0" * 40, loader={"path": "acme/sums", "revision": "0" * 40}
         )
         spec: Spec = run.spec.model_copy(update={"dataset": dataset, "dataset_ref": reference})
-        return amended(run, spec, run.dataset.model_copy(update={"left_out": left_out}))
+        return run.record(spec).record(run.dataset.model_copy(update={"left_out": left_out}))
 
     del commit
     return make
@@ -222,7 +221,7 @@ def test_a_schedule_that_was_asked_for_is_the_last_step(hub: LoopbackHub, ready:
     run = ready()
     assert run.spec is not None
     asked = {"targets": ("schedule",), "trigger": Trigger(kind="cron", cron="0 2 * * *", words="every night at 2")}
-    run = amended(run, run.spec.model_copy(update=asked))
+    run = run.record(run.spec.model_copy(update=asked))
     toolbox = Toolbox(run.record(submit_job(run)), decide=True)
     assert toolbox.run.job is not None
     toolbox.run = toolbox.run.record(
@@ -355,7 +354,7 @@ def test_the_report_and_the_command_tell_of_it_and_no_file_holds_the_token(
 def test_a_firings_repository_has_a_name_that_the_hub_takes(hub: LoopbackHub, ready: Callable[..., Run]) -> None:
     run = ready()
     assert run.spec is not None
-    run = amended(run, run.spec.model_copy(update={"model": "x" * 90}))
+    run = run.record(run.spec.model_copy(update={"model": "x" * 90}))
     name = f"{repository_for(run)}-{'0' * 24}"
     validate_repo_id(name)
     assert run.id in name

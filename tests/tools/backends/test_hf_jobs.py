@@ -29,7 +29,6 @@ from huggingface_hub import HfApi, JobInfo
 
 from ...hub import LoopbackHub
 from ...hub.faults import Action, Before, Cut, Refuse, Slow, Status
-from ..amended import amended
 from .conftest import Remote, intent_of
 
 PUSHES = """
@@ -349,7 +348,7 @@ def test_without_a_token_nothing_is_asked(hub: LoopbackHub, remote: Remote) -> N
 def test_a_flavor_that_the_hub_does_not_have_is_the_planners_to_mend(hub: LoopbackHub, remote: Remote) -> None:
     run = remote(SLEEPS)
     assert run.hardware is not None
-    run = amended(run, run.hardware.model_copy(update={"flavor": "h100"}))
+    run = run.record(run.hardware.model_copy(update={"flavor": "h100"}))
     with pytest.raises(ToolError, match="Invalid flavor: h100"):
         start(run)
 
@@ -358,7 +357,7 @@ def test_data_on_this_machine_is_refused_before_anything_is_asked(hub: LoopbackH
     run = remote(SLEEPS)
     data = DatasetRef(id="rows.jsonl", source="file", revision="sha256:0", loader={})
     assert run.spec is not None
-    run = amended(run, run.spec.model_copy(update={"dataset_ref": data}))
+    run = run.record(run.spec.model_copy(update={"dataset_ref": data}))
     with pytest.raises(UserError, match=r"the dataset `rows.jsonl` lies on this machine"):
         start(run)
 

@@ -27,7 +27,6 @@ from huggingface_hub import HfApi
 
 from ...hub import LoopbackHub
 from ...hub.faults import Action, Cut, Status
-from ..amended import amended
 from .conftest import Remote
 from .test_hf_jobs import PUSHES
 
@@ -71,7 +70,7 @@ def make_trained(remote: Remote, **options: object) -> Run:
     run = remote(PUSHES, **options)
     assert run.spec is not None
     base = ModelRef(id="HuggingFaceTB/SmolLM2-135M", source="cache", path=str(CONFIG), revision="0" * 40)
-    run = amended(run, run.spec.model_copy(update={"model_ref": base, "targets": ("evaluate",)}))
+    run = run.record(run.spec.model_copy(update={"model_ref": base, "targets": ("evaluate",)}))
     run = run.record(approve(run, make_quote(run), True))
     run = run.record(submit_job(run))
     return run.record(monitor_job(run))
