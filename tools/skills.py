@@ -35,7 +35,7 @@ class Skill:
     description: str
     text: str
     """The body below the front matter."""
-    home: str
+    home: str = ""
     """The folder that it lies in; empty for the package's own."""
 
 
@@ -87,9 +87,9 @@ def read_skill(name: str) -> str:
     Raises:
         ToolError: There is no such skill; the hint lists those there are.
     """
-    skills = known_skills().skills
+    skills = {skill.name: skill for skill in load_skills()}
     if name not in skills:
-        raise ToolError(f"there is no skill `{name}`.", hint=f"skills: {', '.join(sorted(skills))}")
+        raise ToolError(f"there is no skill `{name}`.", hint=f"skills: {', '.join(skills)}")
     return skills[name].text
 
 
