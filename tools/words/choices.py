@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from ..facts import Method, Target
-from .languages import CLAUSE_END, EVALUATE, EXPORT, HERE, NOT, NOT_AFTER, PUBLISH, SCHEDULE, THERE
+from .languages import CLAUSE_END, EVALUATE, EXPORT, HERE, NOR, NOT, NOT_AFTER, PUBLISH, SCHEDULE, THERE
 
 _METHODS: tuple[tuple[Method, str], ...] = (
     ("dpo", r"\bdpo\b|direct preference"),
@@ -24,6 +24,8 @@ _TARGETS: tuple[tuple[Target, str], ...] = (
     ("publish", PUBLISH),
     ("schedule", SCHEDULE),
 )
+
+_ANY_TARGET = f"(?:{'|'.join(pattern for _, pattern in _TARGETS)})"
 
 _PLACES: tuple[tuple[str, str], ...] = (("local", HERE), ("hf-jobs", THERE))
 
@@ -57,7 +59,8 @@ def read_targets(text: str, questions: list[str]) -> tuple[tuple[Target, ...], t
 
 def _ruled_out(pattern: str, text: str) -> Iterator[tuple[int, int]]:
     """Yield the parts of a text that rule something out, each to the end of its clause: `don't export it to GGUF`."""
-    for match in re.finditer(rf"{NOT}\s*(?:\w+\s+)?{pattern}|{pattern}\s?{NOT_AFTER}", text):
+    before = rf"{NOT}\s*(?:\w+\s+)?(?:{_ANY_TARGET}\s+{NOR}\s+(?:\w+\s+)?)?"
+    for match in re.finditer(rf"{before}{pattern}|{pattern}\s?{NOT_AFTER}", text):
         end = re.compile(CLAUSE_END).search(text, match.end())
         yield match.start(), end.start() if end else len(text)
 
