@@ -171,3 +171,12 @@ def test_an_instruction_that_contradicts_itself_is_a_question_and_no_run(workdir
     with pytest.raises(InputError, match=r"num_train_epochs is stated as 2.0 and as 3.0: which one holds\?"):
         FineTuneAgent(approve=True).run(REQUEST + ", 2 epochs, 3 epochs")
     assert list(workdir.iterdir()) == []
+
+
+def test_a_bug_in_the_built_in_planner_shows_itself(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any, **__: Any) -> Any:
+        raise KeyError("a bug")
+
+    monkeypatch.setattr("ftagent.agent.planner.BuiltinPlanner.generate", broken)
+    with pytest.raises(KeyError, match="a bug"):
+        FineTuneAgent(approve=True).run(REQUEST)

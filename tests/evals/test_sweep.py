@@ -20,8 +20,11 @@ FEW = (
     "names/typo_in_a_file",
     "impossible/schedule_on_this_machine",
     "traps/declined",
+    "traps/gated_model",
+    "traps/a_token_in_the_instruction",
     "failures/memory_then_done",
     "followups/dry_run_then_for_real",
+    "followups/approval_does_not_outlive_the_data",
     "followups/the_same_but_larger",
 )
 
@@ -52,12 +55,12 @@ def test_verdicts_come_in_the_order_of_the_scenarios(scenarios: tuple[Scenario, 
 
 
 def test_the_board_adds_up_and_says_what_did_not_pass(board: Scoreboard) -> None:
-    assert (board.total.scenarios, board.total.passed, board.total.forbidden) == (10, 9, 0)
-    assert sum(score.scenarios for score in board.by_category) == 10
-    assert [(s.name, s.passed, s.scenarios) for s in board.by_kind] == [("mechanical", 9, 9), ("judgement", 0, 1)]
+    assert (board.total.scenarios, board.total.passed, board.total.forbidden) == (13, 12, 0)
+    assert sum(score.scenarios for score in board.by_category) == 13
+    assert [(s.name, s.passed, s.scenarios) for s in board.by_kind] == [("mechanical", 12, 12), ("judgement", 0, 1)]
     assert board.total.steps > 20 and board.total.tokens == 0
     text = render(board)
-    assert "| all | 10 | 9 (90%) |" in text
+    assert "| all | 13 | 12 (92%) |" in text
     assert "- `followups/the_same_but_larger` (judgement)\n  - ended as stops: " in text
 
 
@@ -69,6 +72,6 @@ def test_the_inspect_log_has_every_scenario_with_its_scores(board: Scoreboard, s
     log = json.loads(json.dumps(as_inspect_log(board, scenarios, "run")))
     assert [sample["id"] for sample in log["samples"]] == [verdict.id for verdict in board.verdicts]
     passed = [sample["scores"]["passed"]["value"] for sample in log["samples"]]
-    assert sum(passed) == 9
+    assert sum(passed) == 12
     (mean,) = (s["metrics"]["mean"]["value"] for s in log["results"]["scores"] if s["name"] == "passed")
-    assert mean == pytest.approx(0.9)
+    assert mean == pytest.approx(12 / 13)

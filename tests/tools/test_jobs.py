@@ -4,15 +4,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from ftagent.tools.backends.local import LocalBackend
+from ftagent.tools.data.reading.sources import resolve_dataset
 from ftagent.tools.errors import BudgetExceeded, GateClosed, UserError
 from ftagent.tools.facts import TERMINAL_STAGES, Job, JobIntent
 from ftagent.tools.jobs import cancel_job, make_quote, submit_job
 from ftagent.tools.monitor import monitor_job
 from ftagent.tools.run import Run, find_run, refold
+from ftagent.tools.settings import Settings
 
 COUNT_STARTS = "open('starts', 'a').write('x')\n"
 SLEEP = "import time\nprint('up', flush=True)\ntime.sleep(60)\n"
@@ -149,3 +152,15 @@ def test_a_second_process_cancels_while_the_first_holds_the_journal(prove: Calla
     other = subprocess.run(command, capture_output=True, text=True, check=True)
     assert other.stdout == "cancelled\n"
     assert monitor_job(run).stage == "cancelled"
+
+
+def test_data_that_changed_since_its_preflight_is_not_trained_on(prove: Callable[..., Run], rows: Path) -> None:
+    run = prove(COUNT_STARTS)
+    assert run.spec is not None
+    found = resolve_dataset(str(rows), Settings())
+    run = run.record(run.spec.model_copy(update={"dataset_ref": found}))
+    with rows.open("a", encoding="utf-8") as file:
+        file.write('{"messages": []}\n')
+    with pytest.raises(GateClosed, match=r"has changed since it was planned .* start anew"):
+        submit_job(run)
+    assert not (run.folder / "starts").exists() and run.journal.events[-1].kind == "plan_run"

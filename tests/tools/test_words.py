@@ -127,3 +127,95 @@ def test_everything_may_be_ruled_out() -> None:
 @given(st.text(max_size=200))
 def test_any_text_is_read_without_an_error(text: str) -> None:
     read_words(text)
+
+
+# Written after the patterns, in the wordings of other people; half of them were read wrongly at first.
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "Bitte das Modell Qwen3-1.7B auf daten.csv trainieren, Lernrate 5e-5, 4 Epochen, nicht exportieren",
+            {"dataset": "daten.csv", "learning_rate": 5e-5, "num_train_epochs": 4, "refused": ("export",)},
+        ),
+        (
+            "J'aimerais entraîner Qwen3-0.6B avec LoRA sur « mes données.jsonl », 2 époques, budget de 4 dollars",
+            {"dataset": "mes données.jsonl", "adapter": "lora", "num_train_epochs": 2, "budget_usd": 4},
+        ),
+        (
+            "Quiero afinar SmolLM2-360M con datos.jsonl, tasa de aprendizaje 1e-5, rango 8, y comparar con el base",
+            {"dataset": "datos.jsonl", "learning_rate": 1e-5, "r": 8, "targets": ("evaluate",)},
+        ),
+        (
+            "用我的数据 data/train.jsonl 对 Qwen/Qwen3-4B 做 DPO，学习率为5e-6，训练两轮",
+            {"model": "Qwen/Qwen3-4B", "method": "dpo", "learning_rate": 5e-6, "num_train_epochs": 2},
+        ),
+        (
+            "Qwen3-0.6Bをdata.jsonlで学習率2e-4、3エポック、評価なしで学習して",
+            {"dataset": "data.jsonl", "learning_rate": 2e-4, "num_train_epochs": 3, "refused": ("evaluate",)},
+        ),
+        (
+            "data.jsonl로 SmolLM2-135M을 학습률 1e-4, 배치 크기 2, 3 에포크로 학습해 줘. 내보내기 없이",
+            {"learning_rate": 1e-4, "per_device_train_batch_size": 2, "num_train_epochs": 3, "refused": ("export",)},
+        ),
+        (
+            "Обучи модель Qwen3-0.6B на данных data.jsonl: 3 эпохи, скорость обучения 1e-4, без экспорта",
+            {"dataset": "data.jsonl", "learning_rate": 1e-4, "num_train_epochs": 3, "refused": ("export",)},
+        ),
+        (
+            "Wytrenuj Qwen3-0.6B na data.jsonl przez 2 epoki, budżet 5 dolarów, bez eksportu",
+            {"dataset": "data.jsonl", "num_train_epochs": 2, "budget_usd": 5, "refused": ("export",)},
+        ),
+        (
+            "run sft for Qwen3-0.6B, data in train.parquet, bs 8, lr 2e-4, ctx 4k, no eval",
+            {"dataset": "train.parquet", "max_length": 4096, "learning_rate": 2e-4, "refused": ("evaluate",)},
+        ),
+        (
+            "Take my-org/tickets and make a LoRA (rank 16) on top of Qwen/Qwen3-8B; spend no more than $12",
+            {"model": "Qwen/Qwen3-8B", "dataset": "my-org/tickets", "r": 16, "budget_usd": 12},
+        ),
+        (
+            "fine-tune Qwen3-0.6B on a.jsonl without evaluation or export",
+            {"refused": ("evaluate", "export"), "targets": ()},
+        ),
+        (
+            "train Qwen3-0.6B on a.jsonl and evaluate on HumanEval, don't export to gguf",
+            {"benchmarks": ("humaneval",), "targets": ("evaluate",), "refused": ("export",)},
+        ),
+        (
+            "Trainiere Qwen3-0.6B auf a.jsonl für höchstens 3 Stunden und 1.000 Schritte",
+            {"max_hours": 3, "max_steps": 1000},
+        ),
+        ("sft Qwen3-0.6B on a.jsonl, budget 2,50 dollars", {"budget_usd": 2.5}),
+        ("sft Qwen3-0.6B on a.jsonl, budget $1,000.50", {"budget_usd": 1000.5}),
+        ("sft Qwen3-0.6B on a.jsonl with a cosine schedule", {"lr_scheduler_type": "cosine", "targets": ()}),
+    ],
+)
+def test_other_wordings_and_languages_are_read(text: str, said: dict[str, Any]) -> None:
+    reading = read_words(text)
+    found = {**vars(reading), **reading.overrides, "refused": reading.refused_targets}
+    assert {name: found.get(name) for name in said} == said
+    assert reading.questions == []
+
+
+@pytest.mark.parametrize(
+    ("text", "asked"),
+    [
+        ("fine-tune Qwen3-0.6B and SmolLM2-135M on a.jsonl", "`Qwen3-0.6B` and `SmolLM2-135M` are both named"),
+        ("fine-tune Qwen3-0.6B on a.jsonl, then compare it with Qwen3-1.7B", "are both named: which one is the model"),
+        ("fine-tune Qwen3-0.6B on a.jsonl and b.csv", "`a.jsonl` and `b.csv` are both named: which one is the dataset"),
+        ("fine-tune Qwen3-0.6B on a.jsonl, evaluate it, no evaluation", "evaluate is asked for and ruled out"),
+        ("fine-tune Qwen3-0.6B on a.jsonl, budget 5元", "how much is `5 元` in US dollars"),
+    ],
+)
+def test_two_things_in_one_place_are_a_question(text: str, asked: str) -> None:
+    assert any(asked in question for question in read_words(text).questions)
+
+
+def test_a_name_that_is_said_again_is_no_second_one() -> None:
+    reading = read_words("fine-tune Qwen3-0.6B on a.jsonl; Qwen/Qwen3-0.6B is the base, and a.jsonl the data")
+    assert (reading.model, reading.dataset, reading.questions) == ("Qwen3-0.6B", "a.jsonl", [])
+
+
+def test_an_ordinary_word_behind_data_is_no_dataset() -> None:
+    for text in ("fine-tune Qwen3-0.6B on the best data you can find", "fine-tune Qwen3-0.6B on customer chats"):
+        assert read_words(text).dataset is None

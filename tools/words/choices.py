@@ -13,6 +13,7 @@ from .languages import (
     EXPORT,
     HERE,
     IMPORTANCE_MATRIX,
+    NOR,
     NOT,
     NOT_AFTER,
     PUBLISH,
@@ -36,6 +37,8 @@ TARGETS: tuple[tuple[Target, str], ...] = (
     ("publish", PUBLISH),
     ("schedule", SCHEDULE),
 )
+
+_ANY_TARGET = f"(?:{'|'.join(pattern for _, pattern in TARGETS)})"
 
 PLACES: tuple[tuple[str, str], ...] = (("local", HERE), ("hf-jobs", THERE))
 
@@ -76,7 +79,8 @@ def _ruled_out(pattern: str, text: str) -> Iterator[tuple[int, int]]:
 
 def refusal(pattern: str) -> str:
     """Return the pattern of ruling out what `pattern` finds."""
-    return rf"{NOT}\s*(?:\w+\s+)?{pattern}|{pattern}\s?{NOT_AFTER}"
+    before = rf"{NOT}\s*(?:\w+\s+)?(?:{_ANY_TARGET}\s+{NOR}\s+(?:\w+\s+)?)?"
+    return rf"{before}{pattern}|{pattern}\s?{NOT_AFTER}"
 
 
 def read_place(text: str, questions: list[str]) -> str | None:

@@ -46,7 +46,7 @@ ARTICLE = (
 
 NOT = words(
     en=r"no|not|without|don'?t|do not|skip(?: the)?",
-    de="ohne|kein|keine|keinen",
+    de="ohne|kein|keine|keinen|nicht",
     fr="sans|pas d'|pas de|aucune?",
     es="sin",
     pt="sem|não",
@@ -58,6 +58,8 @@ NOT = words(
 )
 NOT_AFTER = r"(?:\b(?:es )?nicht\b|(?:は|を)?(?:せず|しないで|しない|なし|不要)|(?:는|은)?\s?(?:없이|하지))"
 """Behind what is ruled out: German imperatives, Japanese and Korean."""
+NOR = r"(?:or|nor|oder|noch|ou|ni|o|ani|или|ни|或)"
+"""Between two things that one word rules out."""
 CLAUSE_END = r"[,.;:!?\n]|\b(?:but|and|then|aber|und|dann|mais|et|puis|sino|pero|mas|ma|maar|en|но|и|ale|i)\b"
 
 # --- numbers ----------------------------------------------------------------------------------------------------------
@@ -69,6 +71,8 @@ NUMBER_WORDS = {
     "una": 1, "dos": 2, "tres": 3, "cuatro": 4, "cinco": 5,
     "due": 2, "tre": 3, "quattro": 4, "duas": 2, "dois": 2, "três": 3, "een": 1, "één": 1, "twee": 2, "drie": 3,
     "один": 1, "одну": 1, "две": 2, "три": 3, "jeden": 1, "jedną": 1, "dwie": 2, "trzy": 3,
+}  # fmt: skip
+UNSPACED_NUMBERS = {
     "一": 1, "二": 2, "两": 2, "三": 3, "四": 4, "五": 5, "十": 10,
 }  # fmt: skip
 
@@ -203,7 +207,7 @@ EXPORT = words(
     pl=r"eksport\w*|wyeksport\w*",
     zh="导出|量化",
     ja="エクスポート|書き出|量子化",
-    ko="내보내|양자화",
+    ko="내보내기?|양자화",
 )
 IMPORTANCE_MATRIX = words(en="imatrix|importance matrix", de="wichtigkeitsmatrix")
 PUBLISH = words(

@@ -65,8 +65,9 @@ def read_names(text: str) -> Names:
             rest = _without(rest, match)
     names.dataset, rest = _find(rest, _DATASET_PATTERNS, _is_data)
     names.model, rest = _find(rest, _MODEL_PATTERNS, _is_model)
-    if names.dataset is None:
-        names.dataset, rest = _find(rest, _DATASET_PATTERNS, _is_word)
+    for is_one in (_is_word, _is_owned):
+        if names.dataset is None:
+            names.dataset, rest = _find(rest, _DATASET_PATTERNS, is_one)
     for what, first, is_one in (("dataset", names.dataset, _is_file), ("model", names.model, _is_sized)):
         rest = _read_another(what, first, is_one, rest, names)
     names.rest = rest
@@ -139,6 +140,7 @@ _MODEL_PATTERNS = (
     rf"\bmodel\s*(?:is|[=:])?\s+{_NAME.format('n')}",
     rf"{TRAIN}\s+(?:(?:of|for|a|von)\s+)?{ARTICLE}{_NAME.format('n')}",
     rf"{_FIRST}{_NAME.format('n')}",
+    rf"{_FIRST}{_NAME.format('n')}",  # again: a name with a size in it goes before any `org/name`
 )
 
 
@@ -168,7 +170,7 @@ def _is_model(match: re.Match[str], rank: int) -> bool:
         return False
     if rank < 2:
         return "/" in name or any(c.isdigit() for c in name) or "-" in name or name.startswith((".", "~"))
-    return "/" in name or _SIZE.search(name) is not None
+    return _SIZE.search(name) is not None or (rank == 3 and "/" in name)
 
 
 def _is_word(match: re.Match[str], rank: int) -> bool:
@@ -178,9 +180,16 @@ def _is_word(match: re.Match[str], rank: int) -> bool:
     return rank < 2 and is_name and _ENDS_A_NAME.match(match.string, match.end()) is not None
 
 
+def _is_owned(match: re.Match[str], rank: int) -> bool:
+    """An `org/name` wherever it stands, once the model has been found elsewhere."""
+    del rank
+    name = _name(match)
+    return re.fullmatch(r"[\w.-]+/[\w.-]+", name) is not None and not _is_sized(name)
+
+
 def _name(match: re.Match[str]) -> str:
     found = next(v for k, v in match.groupdict().items() if k.startswith("n_") and v is not None)
-    return found.rstrip(".:") if match.groupdict().get("n_bare") else found
+    return found.rstrip(".:") if match.groupdict().get("n_bare") else found.strip()
 
 
 def _without(text: str, match: re.Match[str]) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 
 _SIGNS = str.maketrans(
-    "\u3000，、。；：！？（）「」『』“”„«»‘’＝～",
-    ' ,,.;:!?()"""""""""\'\'=~',
+    dict(zip("，、。；：！？", (", ", ", ", ". ", "; ", ": ", "! ", "? "), strict=True))
+    | dict(zip("\u3000（）＝～‘’", " ()=~''", strict=True))
+    | dict.fromkeys("「」『』“”„«»", '"')
 )
-"""Chinese and Japanese punctuation, and quotes of every country, as ASCII has them; one character for one."""
+"""Chinese and Japanese punctuation, which has its space within, and quotes of every country, as ASCII has them."""
 
 _NO_SPACES = r"\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
 """Kana, Chinese characters and Hangul: scripts that are written up to a Latin name with no space between."""

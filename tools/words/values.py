@@ -20,23 +20,25 @@ from .languages import (
     OTHER_MONEY,
     RANK,
     STEPS,
+    UNSPACED_NUMBERS,
 )
 
-_NUMBER = r"(\d+(?:[.,]\d+)?|(?<!\w)(?:" + "|".join(NUMBER_WORDS) + r"))"
-_COUNT = r"(\d[\d,]*k?)\b"
+_WORDS = NUMBER_WORDS | UNSPACED_NUMBERS
+_NUMBER = rf"((?<![\w.,-])\d+(?:[.,]\d+)?|\b(?:{'|'.join(NUMBER_WORDS)})|[{''.join(UNSPACED_NUMBERS)}])"
+_COUNT = r"((?<![\d.,])(?:\d{1,3}(?:[.,]\d{3})+|\d+k?))\b"
 _FLOAT = r"(\d+(?:\.\d+)?e-?\d+|0?\.\d+|\d+\.\d+)"
 _AMOUNT = r"(\d+(?:[.,]\d+)*)"
 _THOUSANDS = re.compile(r",(?=\d{3}(?!\d))")
 
 
 def _number(text: str) -> float:
-    return float(NUMBER_WORDS.get(text, 0) or text.replace(",", "."))
+    return float(_WORDS.get(text, 0) or text.replace(",", "."))
 
 
 def _whole(text: str) -> int:
-    """Read `2048`, `2k`, `2,048`."""
+    """Read `2048`, `2k`, `2,048` and `2.048`."""
     thousands = 1024 if text.endswith("k") else 1
-    return int(float(text.rstrip("k").replace(",", "")) * thousands)
+    return int(text.rstrip("k").replace(",", "").replace(".", "")) * thousands
 
 
 def _money(text: str) -> float:
@@ -57,16 +59,16 @@ class Value:
 OVERRIDES: tuple[Value, ...] = (
     Value(name="num_train_epochs", pattern=rf"{_NUMBER}[- ]?{EPOCHS}", read=_number),
     Value(name="num_train_epochs", pattern=rf"(?:\bnum_train_epochs\b|{EPOCHS})\s*[=:]?\s*(\d+(?:[.,]\d+)?)\b(?!\s*{STEPS})", read=_number),
-    Value(name="max_steps", pattern=rf"\b(\d[\d,]*k?)\s*{STEPS}", read=_whole),
+    Value(name="max_steps", pattern=rf"{_COUNT}\s*{STEPS}", read=_whole),
     Value(name="max_steps", pattern=rf"\bmax[_ ]steps{IS}{_COUNT}", read=_whole),
     Value(name="learning_rate", pattern=rf"{LEARNING_RATE}{IS}{_FLOAT}", read=float),
     Value(name="r", pattern=rf"{RANK}{IS}(\d+)\b", read=int),
     Value(name="lora_alpha", pattern=rf"\b(?:lora[_ -])?alpha{IS}(\d+)\b", read=int),
     Value(name="per_device_train_batch_size", pattern=rf"{BATCH}{IS}(\d+)\b", read=int),
     Value(name="gradient_accumulation_steps", pattern=rf"\b(?:gradient[_ ]accumulation(?:[_ ]steps)?|accumulation){IS}(\d+)\b", read=int),
-    Value(name="max_length", pattern=rf"\b(?:max(?:imum)?[_ -]?(?:seq(?:uence)?[_ -]?)?len(?:gth)?|(?:context|sequence|seq)[_ -]?len(?:gth)?|context(?: window)?){IS}{_COUNT}", read=_whole),
+    Value(name="max_length", pattern=rf"\b(?:max(?:imum)?[_ -]?(?:seq(?:uence)?[_ -]?)?len(?:gth)?|(?:context|sequence|seq)[_ -]?len(?:gth)?|context(?: window)?|ctx){IS}{_COUNT}", read=_whole),
     Value(name="max_completion_length", pattern=rf"\bmax(?:imum)?[_ -]?completion[_ -]?(?:len(?:gth)?|tokens){IS}{_COUNT}", read=_whole),
-    Value(name="max_completion_length", pattern=r"\b(?:completions|answers) of (?:at most |up to )?(\d[\d,]*k?) tokens\b", read=_whole),
+    Value(name="max_completion_length", pattern=rf"\b(?:completions|answers) of (?:at most |up to )?{_COUNT} tokens\b", read=_whole),
     Value(name="num_generations", pattern=rf"\bnum[_ -]generations{IS}(\d+)\b", read=int),
     Value(name="num_generations", pattern=r"\b(\d+)\s+(?:generations|completions|answers|rollouts)\b(?: (?:a|per|for each) prompt)?", read=int),
     Value(name="beta", pattern=rf"\bbeta{IS}(\d+(?:\.\d+)?)\b", read=float),
