@@ -125,7 +125,7 @@ OTHER_PRECISION = {
     'PRECISION = "bf16"': ("in fp32", 'PRECISION = "fp32"'),
     'PRECISION = "fp32"': ("in bf16 over fp32 weights", 'PRECISION = "bf16"'),
 }
-PASSIVE = ('os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")', 'os.environ.pop("OMP_WAIT_POLICY", None)')
+SPINNING = ('os.environ.setdefault("GOMP_SPINCOUNT", "1000")', 'os.environ.pop("GOMP_SPINCOUNT", None)')
 
 
 def ours(settings: Settings, rows: Path) -> tuple[Contestant, Run]:
@@ -153,7 +153,7 @@ def ours_without(run: Run) -> list[Contestant]:
     return [
         *others,
         ours_in_other_precision(run),
-        _script(f"{OURS} without OMP and malloc settings", _replaced(text, *PASSIVE), {}),
+        _script(f"{OURS} without OMP and malloc settings", _replaced(text, *SPINNING), {}),
     ]
 
 

@@ -6,12 +6,12 @@ import pytest
 from ftagent.tools.rendering import template_of
 
 from .chats import short_chats
-from .contestants import OTHER_PRECISION, PASSIVE, SWITCHES
+from .contestants import OTHER_PRECISION, SPINNING, SWITCHES
 
 PRECISIONS = [(chosen, other) for chosen, (_, other) in OTHER_PRECISION.items()]
 
 
-@pytest.mark.parametrize("switch", [*SWITCHES.values(), PASSIVE])
+@pytest.mark.parametrize("switch", [*SWITCHES.values(), SPINNING])
 def test_every_choice_that_the_bench_switches_off_is_one_of_the_script(switch: tuple[str, str]) -> None:
     old, new = switch
     assert template_of("sft").count(old) == 1
