@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -47,6 +48,9 @@ def _settings_in_a_home_of_their_own() -> None:
 
 
 _settings_in_a_home_of_their_own()
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a background job, whose children would inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

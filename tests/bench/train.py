@@ -165,7 +165,11 @@ class Bench:
 
 def _inherited() -> dict[str, str]:
     """Return this process's environment without what would change a contestant; nobody reaches for the Hub."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_", "MALLOC_", "FTAGENT_"))}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("OMP_", "GOMP_", "MALLOC_", "FTAGENT_"))
+    }
     return kept | {"HF_HUB_OFFLINE": "1", "PYTHONUTF8": "1"}
 
 

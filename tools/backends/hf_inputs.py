@@ -10,8 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..data.reading.local import revision_now, unescaped
-from ..errors import InputError
+from ..data.reading.local import unescaped
 from ..facts import DatasetRef
 from ..run import Run
 from .hf_client import patiently, uploaded
@@ -71,7 +70,6 @@ def upload_inputs(api: HfApi, run: Run) -> None:
     """Upload the data that the run's job needs; what is there already is not sent again.
 
     Raises:
-        InputError: The files are not those that were judged.
         UserError: The Hub refuses.
         ToolError: It does not answer.
     """
@@ -79,8 +77,6 @@ def upload_inputs(api: HfApi, run: Run) -> None:
         return
     assert run.spec is not None and run.spec.dataset_ref is not None
     ref, repo_id = run.spec.dataset_ref, data_repository(run)
-    if revision_now(ref) != ref.revision:
-        raise InputError(f"`{ref.id}` was changed since it was judged.", hint="start a new run, which judges it anew")
     what = f"create the private dataset `{repo_id}`"
     patiently(lambda: api.create_repo(repo_id, repo_type="dataset", private=True, exist_ok=True), what)
     for file, name in _pairs(ref):

@@ -11,7 +11,7 @@ import pytest
 from ftagent.agent.approval import words
 from ftagent.tools.backends.hf_inputs import data_repository, loader_there
 from ftagent.tools.data.reading.sources import resolve_dataset
-from ftagent.tools.errors import InputError
+from ftagent.tools.errors import GateClosed
 from ftagent.tools.jobs import make_quote, submit_job
 from ftagent.tools.monitor import monitor_job
 from ftagent.tools.run import Run, refold
@@ -71,7 +71,7 @@ def test_the_quote_says_what_leaves_this_machine_and_nothing_leaves_before(
 def test_a_file_that_was_changed_since_does_not_travel(hub: LoopbackHub, remote: Remote, rows: Path) -> None:
     run = with_rows(remote, rows)
     rows.with_name("my rows [1].jsonl").write_text('{"messages": []}\n')
-    with pytest.raises(InputError, match="was changed since it was judged"):
+    with pytest.raises(GateClosed, match="has changed since it was planned"):
         submit_job(run)
     assert hub.jobs.all == {}
 
