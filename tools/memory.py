@@ -40,10 +40,12 @@ PROCESS_GIB = 0.56
 # raised as worker.py does it): errors from -14 to +17 %.
 HEAP_GIB = 0.1
 HEAP_SHARE = 0.6
-# Autocast casts frozen float32 weights at every use, and the heap holds these copies about three times: LoRA in bf16
-# took 2.56, 2.81 and 3.52 GiB in 14 steps of batch 2, 4 and 8; with checkpointing, where one layer's are there at a
-# time, nothing of it shows (1.99), nor with trained weights, whose casts are kept for the step (3.64 of batch 4).
+# Where autocast casts frozen float32 weights at every use, the heap holds these copies about three times (measured with
+# LoRA in bf16 before SFT held its matrices so).
 HEAP_COPIES = 2
+# oneDNN's kernels for 16 bits, made for each length of a batch, as many as worker.py lets it keep
+# (`ONEDNN_PRIMITIVE_CACHE_CAPACITY`): between what is counted here and the peaks of 45 steps lay 0.3 to 1.3 GiB.
+KERNELS_16_BITS_GIB = 0.9
 # CUDA context and library workspaces, and what the caching allocator keeps in blocks that are too small.
 CUDA_GIB = 0.9
 CUDA_SHARE = 0.1
@@ -107,7 +109,8 @@ def _weights(shape: Architecture, setup: Setup) -> float:
         return shape.parameters * setup.trained
     adapter = shape.adapter_parameters(setup.rank) * setup.trained
     if setup.adapter == "lora":
-        return shape.parameters * setup.frozen + adapter
+        rest = shape.embedding * (setup.stream - setup.frozen)
+        return shape.parameters * setup.frozen + rest + adapter
     whole = shape.embedding + (shape.layers - shape.dense_layers) * shape.expert_parameters
     return (shape.parameters - whole) * NF4_BYTES + whole * 2 + adapter
 
@@ -282,6 +285,7 @@ def _overhead(shape: Architecture, setup: Setup, items: Items) -> float:
     if setup.on_gpu:
         return CUDA_GIB * GIB + CUDA_SHARE * items["activations"] + CUDA_RESIDENT_SHARE * sum(items.values())
     layers = setup.tokens * shape.layers * layer_kept(shape, setup)
-    recast = setup.adapter != "full" and not setup.checkpointing
+    recast = setup.adapter == "lora" and setup.frozen > setup.number and not setup.checkpointing
     copies = shape.layers * layer_copies(shape, setup) if recast else 0
-    return (PROCESS_GIB + HEAP_GIB) * GIB + HEAP_SHARE * layers + HEAP_COPIES * copies
+    kernels_gib = KERNELS_16_BITS_GIB if setup.number < 4 else 0
+    return (PROCESS_GIB + HEAP_GIB + kernels_gib) * GIB + HEAP_SHARE * layers + HEAP_COPIES * copies

@@ -80,8 +80,8 @@ class Setup:
 
     @property
     def frozen(self) -> int:
-        """Bytes of a weight that is not trained: in full on a CPU, as the scripts hold it (`dtype` in base.py)."""
-        return BYTES[self.precision] if self.on_gpu else 4
+        """Bytes of a matrix that is not trained: on a CPU only SFT casts it (`hold_in_bf16` in templates/sft.py)."""
+        return BYTES[self.precision] if self.on_gpu or self.method == "sft" else 4
 
     @property
     def weights_in_full(self) -> bool:
@@ -119,7 +119,7 @@ class Setup:
     @property
     def stream(self) -> int:
         """Bytes of a hidden state between layers: as the embedding has them."""
-        return self.trained if self.adapter == "full" and not self.sharded else max(self.number, self.frozen)
+        return self.trained if self.adapter == "full" and not self.sharded else (self.number if self.on_gpu else 4)
 
     @property
     def compares(self) -> bool:

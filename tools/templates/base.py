@@ -38,6 +38,7 @@ from pathlib import Path
 # Before torch is imported: the threads of its OpenMP wait by spinning, which costs dear on a machine that does anything
 # else (measured: five times the time, and twice with this).
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")  # kernels of every length of a batch fill the memory
 
 import torch
 from datasets import Dataset, Features, Json, List, Value, disable_progress_bars, load_dataset
@@ -455,6 +456,8 @@ if __name__ == "__main__":
         # <trainer>
         # </trainer>
     )
+    # <held>
+    # </held>
     trained_tokens = trained(trainer.train_dataset)
     print(f"{len(train)} rows to train on with {trained_tokens} trained tokens, {len(heldout)} rows held out")
     if trained_tokens == 0:

@@ -34,9 +34,21 @@ if not on_gpu:
     trl.trainer.utils._use_triton = lambda device: True
 
 
+def hold_in_bf16(model: torch.nn.Module) -> None:
+    """Cast frozen matrices once, which autocast would cast at every use; all else is added up in float32."""
+    for name, layer in model.named_modules():
+        if isinstance(layer, torch.nn.Linear) and not layer.weight.requires_grad and not name.endswith("lm_head"):
+            layer.to(torch.bfloat16)
+
+
 def trained(rows: Dataset) -> int | None:
     """Count the tokens that carry loss in the prepared rows."""
     return sum(label != -100 for labels in rows["labels"] for label in labels)
 
 
 # </method>
+
+# <held>
+if not on_gpu and PRECISION == "bf16" and ADAPTER == "lora":
+    hold_in_bf16(trainer.model)
+# </held>
