@@ -333,9 +333,12 @@ def _without_job(run: Run) -> dict[str, Any]:
 
 
 def new_run(settings: Settings) -> Run:
-    """Begin a run in memory; `Journal.settle` gives it a folder."""
+    """Begin a run in memory; `Journal.settle` gives it a folder.
+
+    Ids sort by time to the microsecond, five hexadecimal digits of it; three are drawn, for runs that begin together.
+    """
     now = datetime.now(UTC)
-    run_id = f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(4)}"
+    run_id = f"{now:%Y%m%d-%H%M%S}-{now.microsecond:05x}{secrets.randbits(12):03x}"
     journal = Journal(run_id)
     journal.append(settings)
     return refold(journal)
