@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -75,5 +76,6 @@ def _work(options: argparse.Namespace, start: Callable[[FineTuneAgent], RunResul
         )
         result: RunResult = start(agent)
     if result.report is not None and not options.json:
-        print(result.report)
+        here = Path.cwd()
+        print(result.report.relative_to(here) if result.report.is_relative_to(here) else result.report)
     return DONE if result.ok else FAILED
