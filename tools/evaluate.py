@@ -12,8 +12,9 @@ from .evaluation.benchmark import run_human_eval
 from .evaluation.heldout import heldout_parts, heldout_tasks
 from .evaluation.lm_harness import run_lm_eval
 from .evaluation.models import server
-from .evaluation.part import Part, sha256_of
+from .evaluation.part import Part
 from .facts import Evaluation
+from .files import sha256_of
 from .gates import require
 from .later import do_tasks
 from .run import Run

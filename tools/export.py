@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -14,6 +13,7 @@ from typing import Any
 
 from .errors import FtagentError, InputError, ToolError
 from .facts import Export, GgufFile, Spec
+from .files import sha256_of
 from .gates import require
 from .later import do_tasks
 from .later_script import LEFT, WORK_ROOM
@@ -124,7 +124,7 @@ def _is_finished(run: Run, checkpoint: Checkpoint, quantisation: str, weighed: b
     for file in run.files:
         path = run.folder / file.path
         asked = file.quantisation == quantisation and (file.importance == weighed or step_for(quantisation)["convert"])
-        if asked and path.exists() and _sha256(path) == file.sha256:
+        if asked and path.exists() and sha256_of(path) == file.sha256:
             trained = max(part.stat().st_mtime for part in checkpoint.folder.glob("*.safetensors"))
             return path.stat().st_mtime >= trained
     return False
@@ -171,7 +171,7 @@ class _Making:
         for file in answer["files"]:
             assert done.left is not None
             _put_beside(done.left / FOLDER / file["path"], folder / file["path"])
-            if _sha256(folder / file["path"]) != file["sha256"]:
+            if sha256_of(folder / file["path"]) != file["sha256"]:
                 raise ToolError(f"`{file['path']}` is not the file that the job has proven.", hint="export it again")
             self._follow({"file": file})
         if self.later is not None:
@@ -273,8 +273,3 @@ def _whole(row: HeldoutRow) -> dict[str, Any]:
     if isinstance(row.prompt, str):
         return {"text": f"{row.prompt} {row.reference}"}
     return {"messages": [*row.prompt, {"role": "assistant", "content": row.reference}]}
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

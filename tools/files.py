@@ -1,7 +1,8 @@
-"""Files that are either the old ones or the new ones, never half of each, and the room that they need."""
+"""Files that are the old ones or the new ones, never half of each; their hashes, and the room that they need."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import threading
@@ -22,6 +23,12 @@ def write_whole(path: Path, content: bytes) -> None:
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, read in pieces: weights are larger than memory."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def require_space(folder: Path, needed: float) -> None:

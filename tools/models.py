@@ -21,6 +21,7 @@ from urllib.request import getproxies, proxy_bypass
 
 from .errors import InputError
 from .facts import ModelRef
+from .files import sha256_of
 from .packaged import PACKAGED, find_packaged, unpack
 from .settings import Settings
 from .wording import one_line
@@ -169,18 +170,13 @@ def weights_revision(folder: Path, settings: Settings, tell: Tell = _nobody) -> 
             return known["revision"]
 
     tell("progress", step=f"hashing the weights of {folder.name}")
-    digests = [_digest(file) for file in files]
+    digests = [sha256_of(file) for file in files]
     digest = digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
     # A memory that cannot be written costs time at the next run and nothing else.
     with suppress(OSError):
         memory.parent.mkdir(parents=True, exist_ok=True)
         memory.write_text(json.dumps({"files": seen, "revision": f"sha256:{digest}"}), encoding="utf-8")
     return f"sha256:{digest}"
-
-
-def _digest(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _licence(folder: Path) -> str | None:

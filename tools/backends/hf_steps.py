@@ -6,7 +6,6 @@ its end a manifest that names the job and the hash of each file; the log has the
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import shutil
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ToolError
 from ..facts import Job, Purpose
+from ..files import sha256_of
 from .hf_logs import read_lines
 from .hf_results import constant_of, download
 
@@ -83,15 +83,10 @@ def _require_true(results: Path, step: str, log: Path, job: Job) -> None:
     if (manifest["job"], manifest["step"]) != (job.id.split("/")[-1], step):
         raise WrongResults(f"what lies in `{step}` was pushed by the job {manifest['job']}, not by {job.id}.")
     said = [found for line in read_lines(log) if (found := _SAID.match(line.text))]
-    if said and said[-1][2] != _sha256(results / MANIFEST):
+    if said and said[-1][2] != sha256_of(results / MANIFEST):
         raise WrongResults(f"{MANIFEST} in `{step}` is not the one that the job's log tells of.")
     for name, told in manifest["files"].items():
         if not (results / name).is_file():
             raise WrongResults(f"`{step}/{name}` was pushed, and is not there.")
-        if _sha256(results / name) != told["sha256"]:
+        if sha256_of(results / name) != told["sha256"]:
             raise WrongResults(f"`{step}/{name}` is not what the job pushed: its hash is another one.")
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -14,6 +14,7 @@ from typing import Any
 
 from ..errors import InputError, ToolError
 from ..facts import Sample
+from ..files import sha256_of
 from ..rewards.own import own_reward
 from ..rewards.table import REWARDS
 from ..run import Run
@@ -21,7 +22,7 @@ from ..statistics import compare
 from ..trained import HELDOUT, Checkpoint, HeldoutRow, heldout_lines, part_row, spread
 from .client import Decoding, Question, Told, Turns, iterate_lines
 from .models import QUANTISATION, LazyServer, Served, both, server
-from .part import FOLDER, Part, sha256_of, with_file, write_items
+from .part import FOLDER, Part, with_file, write_items
 
 MAX_TOKENS = 256
 CONTEXT = 4096

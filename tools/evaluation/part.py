@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from ..facts import Comparison, Sample
@@ -48,8 +46,3 @@ def _plain(item: Mapping[str, Any]) -> dict[str, Any]:
 def with_file(comparisons: Iterable[Comparison], file: str) -> tuple[Comparison, ...]:
     """Return comparisons that name the file they stand on."""
     return tuple(comparison.model_copy(update={"file": file}) for comparison in comparisons)
-
-
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()

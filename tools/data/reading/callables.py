@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import itertools
 import re
 import tempfile
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import InputError, UserError
+from ...files import sha256_of
 from ...settings import Settings
 from ...wording import one_line
 from ..shaping.mappings import Row
@@ -40,9 +40,7 @@ def write_rows(function: Callable[[], Iterable[Row]], name: str, settings: Setti
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
             draft = Path(scratch, "rows.parquet")
             _write(function, name, draft)
-            with draft.open("rb") as stream:
-                digest = hashlib.file_digest(stream, "sha256").hexdigest()
-            return draft.replace(folder / f"{stem}-{digest[:12]}.parquet")
+            return draft.replace(folder / f"{stem}-{sha256_of(draft)[:12]}.parquet")
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EROFS) and not str(error.filename).startswith(str(folder)):
             raise  # the function's own
