@@ -311,7 +311,8 @@ def _end_stopped(toolbox: Toolbox, keeps_job: bool) -> str:
 
 
 def _ending(run: Run, dry_run: bool, answer: str) -> Ended:
-    if next_tool(run) == "submit_job" and dry_run:
+    plans_only = dry_run or (run.spec is not None and run.spec.plan_only)
+    if next_tool(run) == "submit_job" and plans_only:
         return Ended(status="dry_run", reason=answer)
     if run.report is not None and run.report.stage in ("cancelled", "timed_out"):
         return Ended(status="cancelled" if run.report.stage == "cancelled" else "timed_out", reason=run.report.reason)

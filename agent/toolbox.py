@@ -165,7 +165,8 @@ class Toolbox:
         if self.run.spec is not None and self.run.spec.questions and self.answered:
             return "plan_run"
         step = next_tool(self.run)
-        return None if self.dry_run and step == "submit_job" else step
+        plans_only = self.dry_run or (self.run.spec is not None and self.run.spec.plan_only)
+        return None if plans_only and step == "submit_job" else step
 
     def legal(self) -> tuple[str, ...]:
         """Return the tools that may be called now: the detours, and the next step among those that may be done anew.
