@@ -79,7 +79,7 @@ OVERRIDES: tuple[Value, ...] = (
     Value(name="warmup_ratio", pattern=rf"{_SHARE}\s*(?:of\s+)?warm-?up\b", read=_share),
     Value(name="num_train_epochs", pattern=rf"{_NUMBER}[- ]?{EPOCHS}", read=_number),
     Value(name="num_train_epochs", pattern=rf"(?:\bnum_train_epochs\b|{EPOCHS})\s*[=:]?\s*(\d+(?:[.,]\d+)?)\b(?!\s*{STEPS})", read=_number),
-    Value(name="max_steps", pattern=rf"(?<!every )(?<!each )(?<!alle )(?<!warmup )(?<!warm-up )(?<!warmup for ){_COUNT}\s*{STEPS}(?! of warm| warm)", read=_whole),
+    Value(name="max_steps", pattern=rf"{_COUNT}\s*{STEPS}", read=_whole),
     Value(name="max_steps", pattern=rf"\bmax[_ ]steps{IS}{_COUNT}", read=_whole),
     Value(name="learning_rate", pattern=rf"{LEARNING_RATE}{IS}{_FLOAT}", read=float),
     Value(name="r", pattern=rf"{RANK}{IS}(\d+)\b", read=int),
@@ -122,6 +122,10 @@ BARE_RATE = Value(
 )
 """A number that nothing stands before, written as nobody writes anything but a learning rate."""
 
+_OTHER_STEPS = re.compile(
+    rf"(?:warm-?up\w*(?: (?:of|for|over|is|=))?|every|each|alle) {_COUNT}\s*{STEPS}|{_COUNT}\s*{STEPS}(?: of)? warm-?up"
+)
+"""Steps that are not those of the training: `evaluate every 200 steps`."""
 _FOREIGN_MONEY = re.compile(rf"(?<![\d.,]){_AMOUNT}\s?{OTHER_MONEY}")
 
 
@@ -135,13 +139,16 @@ def read_values(text: str, questions: list[str]) -> tuple[dict[str, Any], str]:
     Returns:
         The values, among them `budget_usd` in US dollars and `max_hours`; and the text without what was read.
     """
+    heard, text = text, _OTHER_STEPS.sub(lambda match: " " * len(match[0]), text)
     found, rest = _read((*LIMITS, *OVERRIDES), text, questions)
     if "learning_rate" not in found:
         rate, rest = _read((BARE_RATE,), rest, questions)
         found |= rate
     if "budget_usd" not in found and (match := _FOREIGN_MONEY.search(rest)):
         questions.append(f"how much is `{match[0].strip()}` in US dollars? Jobs are paid in those.")
-        rest = rest.replace(match[0], " ")
+        rest = rest[: match.start()] + " " * len(match[0]) + rest[match.end() :]
+    for match in _OTHER_STEPS.finditer(heard):
+        rest = rest[: match.start()] + match[0] + rest[match.end() :]
     return found, rest
 
 
