@@ -208,7 +208,8 @@ def fact_line(event: Event) -> Text | None:
             )
         case Published() as published:
             seen = "private" if published.private else "public"
-            return _line(True, "published", published.repo_id, seen, published.url)
+            kept = f"on its card {published.kept} stays as a person wrote it" if published.kept else ""
+            return _line(True, "published", published.repo_id, seen, published.url, kept)
         case Export() as export:
             failed = [f"{name} failed its proof" for name in export.failed]
             return _line(not failed, "export", f"{len(export.files)} file(s) in {export.seconds:.0f} s", *failed)
