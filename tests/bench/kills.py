@@ -90,19 +90,21 @@ Path(sys.argv[2]).write_text(json.dumps({"items": items, "base_answers": said, "
 EXPORTS = """
 import hashlib, json, sys
 from pathlib import Path
+from shelf import Shelf
 request = json.loads(Path(sys.argv[1]).read_text())
 folder, content, files = Path(request["folder"]), b"GGUF" * 4096, []
 folder.mkdir(parents=True, exist_ok=True)
 proof = {"loads": True, "answer": "4", "stops_at_eos": True, "template_matches": True, "tokens_per_s": 9.0}
 proof |= {"special_tokens": True, "same_tokens": 1.0, "perplexity": 2.0, "reference_perplexity": 2.0}
 proof |= {"measured_tokens": 40, "agreement": 1.0}
+made_from, shelf = {"reference": {"perplexity": 2.0}, "stops": ["<end>"]}, Shelf(request["repository"])
 for wanted in request["quantisations"]:
     path = f"{request['name']}-{wanted['name']}.gguf"
     (folder / path).write_bytes(content)
     told = {"size_bytes": len(content), "sha256": hashlib.sha256(content).hexdigest(), "importance": False}
     files.append({"quantisation": wanted["name"], "path": path, **told, "proof": proof})
-answer = {"files": files, "failed": {}, "reference": {"perplexity": 2.0}, "stops": ["<end>"]}
-Path(sys.argv[2]).write_text(json.dumps(answer))
+    shelf.take(folder, files[-1], made_from)
+Path(sys.argv[2]).write_text(json.dumps({"files": files, "failed": {}, **made_from}))
 """
 PROGRAMS = {"heldout.py": MEASURES, "exported.py": EXPORTS}
 
