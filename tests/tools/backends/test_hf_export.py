@@ -66,9 +66,9 @@ Maker.make, begin = made_of_nothing, lambda maker: dict(reference=dict(perplexit
 @pytest.fixture
 def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let jobs make files of nothing, and lose the first job after its first file."""
-    source, guard = later_script._source, 'if __name__ == "__main__":'
+    source, guard = later_script.source_of, 'if __name__ == "__main__":'
     text = source("exported.py").replace(guard, MADE_OF_NOTHING.format(once=str(tmp_path / "once")) + guard)
-    monkeypatch.setattr(later_script, "_source", lambda name: text if name == "exported.py" else source(name))
+    monkeypatch.setattr(later_script, "source_of", lambda name: text if name == "exported.py" else source(name))
     monkeypatch.setattr(later_watch, "POLL_S", 0.05)
 
 
