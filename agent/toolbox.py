@@ -285,8 +285,9 @@ class Toolbox:
             self.run = self.run.record(approve(self.run, quote, self.decide))
 
     def _approve_schedule(self, when: str | None = None) -> None:
-        from ..tools.schedule import is_approved, make_schedule_quote
+        from ..tools.schedule import is_approved, make_schedule_quote, prepare_schedule
 
+        self.run = prepare_schedule(self.run, when=when)
         quote = make_schedule_quote(self.run, when=when)
         if not is_approved(self.run, quote):
             self.run = self.run.record(approve_schedule(self.run, quote, self.decide))

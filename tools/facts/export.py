@@ -48,6 +48,8 @@ class Published(Fact):
     private: bool
     files: dict[str, str]
     """Names of the large files in it, and their SHA-256."""
+    kept: str = ""
+    """What of its card a person wrote where ftagent would have written, and which therefore stayed."""
 
 
 class Export(Fact):

@@ -34,8 +34,9 @@ class DatasetRef(Fact):
 
 
 class Trigger(Fact):
-    """When a run is repeated: by the clock, or by commits to a dataset."""
+    """When a run is repeated, by the clock or by commits to a dataset; or its checkpoints evaluated, by the clock."""
 
+    does: Literal["train", "evaluate"] = "train"
     kind: Literal["cron", "webhook"]
     cron: str | None = None
     """Five fields, in UTC."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import subprocess
 import sys
@@ -13,8 +12,6 @@ from typing import Any
 
 import pytest
 from ftagent.tools.llama_cpp import step_for
-
-from ...hub import LoopbackHub
 
 TEMPLATES = str(files("ftagent.tools.templates"))
 ANSWER = {"tokens": list(range(104)), "start": 4}
@@ -86,32 +83,6 @@ def test_a_second_export_waits_for_what_a_killed_one_has_left(exported: ModuleTy
     finally:
         step.kill()
         step.wait()
-
-
-def test_where_ftagent_is_not_a_file_is_uploaded_with_its_evidence_and_not_made_again(
-    exported: ModuleType, tmp_path: Path
-) -> None:
-    proof = {"perplexity": 10.2, "reference_perplexity": 10.0, "agreement": 0.9, "tokens_per_s": 7.0}
-    (tmp_path / "x-Q8_0.gguf").write_bytes(b"q" * 900)
-    file = {"quantisation": "Q8_0", "path": "x-Q8_0.gguf", "size_bytes": 900, "importance": False, "proof": proof}
-    file["sha256"] = hashlib.sha256(b"q" * 900).hexdigest()
-    answer = {"files": [file], "failed": {}, "reference": {"perplexity": 10.0}, "stops": []}
-    card = "---\ntags: [ftagent]\n---\n<!-- quantisations -->\n"
-    repository = {"id": "tester/x-GGUF", "private": True, "card": card, "run": "one"}
-    with LoopbackHub(tmp_path / "hub", lfs_from_bytes=512) as hub, hub.used_here() as api:
-        assert exported.earlier(api, repository) == {}
-        assert b"No file has been proven yet." in hub.read("model", "tester/x-GGUF", "README.md")
-        exported.publish(api, repository, tmp_path, answer)
-        assert exported.earlier(api, repository) == {"Q8_0": file}
-        assert exported.earlier(api, repository | {"run": "two"}) == {}, (
-            "another run's files are not taken for this one's"
-        )
-        assert b"| `x-Q8_0.gguf` | Q8_0 | 0.0 MB | 10.2 | +2.00 % | 90.0 % | 7 |" in hub.read(
-            "model", "tester/x-GGUF", "README.md"
-        )
-        hub.add_repo("model", "tester/mine", {"README.md": "mine"})
-        with pytest.raises(Exception, match="not of ftagent's making"):
-            exported.earlier(api, repository | {"id": "tester/mine"})
 
 
 def test_weights_beyond_float16_are_not_put_into_it(exported: ModuleType, tmp_path: Path) -> None:
