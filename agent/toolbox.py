@@ -121,6 +121,12 @@ def input_schema(info: ToolInfo) -> dict[str, dict[str, Any]]:
     return inputs
 
 
+def only_plans(run: Run) -> bool:
+    """Whether the person only wants to know what it would be, and has not taken up the run that ended so."""
+    endings = (event for event in run.journal.events if event.kind == "ended")
+    return run.spec is not None and run.spec.plan_only and all(end.data["status"] != "dry_run" for end in endings)
+
+
 class Toolbox:
     """One run and the tools that may work on it.
 
@@ -165,8 +171,7 @@ class Toolbox:
         if self.run.spec is not None and self.run.spec.questions and self.answered:
             return "plan_run"
         step = next_tool(self.run)
-        plans_only = self.dry_run or (self.run.spec is not None and self.run.spec.plan_only)
-        return None if plans_only and step == "submit_job" else step
+        return None if step == "submit_job" and (self.dry_run or only_plans(self.run)) else step
 
     def legal(self) -> tuple[str, ...]:
         """Return the tools that may be called now: the detours, and the next step among those that may be done anew.
