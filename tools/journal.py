@@ -19,6 +19,7 @@ from .errors import UserError
 from .facts import (
     Answer,
     Approval,
+    CheckpointSeries,
     DatasetReport,
     Ended,
     Evaluation,
@@ -39,6 +40,7 @@ from .facts import (
     Schedule,
     ScheduleApproval,
     Script,
+    SeriesScript,
     Spec,
 )
 from .settings import Settings
@@ -67,6 +69,8 @@ FACTS: dict[str, type[Fact]] = {
     "export_gguf": Export,
     "schedule_approval": ScheduleApproval,
     "schedule_run": Schedule,
+    "series_script": SeriesScript,
+    "series": CheckpointSeries,
     "llm_call": LlmCall,
     "reopened": Reopened,
     "answer": Answer,

@@ -53,7 +53,7 @@ def write_later_script(run: Run, purpose: Purpose, tasks: Mapping[str, Task], pi
         "WORK": work,
         "INPUTS": travelling.inputs,
     }
-    text = render(_source(TEMPLATE), constants, _emitted(programs), pins).replace(
+    text = render(source_of(TEMPLATE), constants, emitted(programs), pins).replace(
         "uv run evaluate.py", f"uv run {purpose}.py"
     )
     for name, pin in (pin.split("==") for pin in pins):  # this machine may have another, for another Python
@@ -109,7 +109,7 @@ def closure_of(programs: Iterable[str]) -> dict[str, str]:
     while wanted:
         name = wanted.pop()
         if name not in found:
-            found[name] = _source(name)
+            found[name] = source_of(name)
             wanted += sorted(_used(found[name]) & beside)
     return dict(sorted(found.items()))
 
@@ -123,11 +123,12 @@ def _used(source: str) -> set[str]:
     return {f"{module}.py" for module in modules} | texts
 
 
-def _source(name: str) -> str:
+def source_of(name: str) -> str:
+    """Return the text of a file of `tools/templates/`."""
     return (files("ftagent.tools.templates") / name).read_text(encoding="utf-8")
 
 
-def _emitted(programs: Mapping[str, str]) -> str:
+def emitted(programs: Mapping[str, str]) -> str:
     """Return programs as readable text in a dict; one that raw text cannot hold is written as any other literal."""
     entries = (f'    "{name}": {_quoted(text)},\n' for name, text in programs.items())
     return "PROGRAMS = {\n" + "".join(entries) + "}"

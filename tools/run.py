@@ -22,6 +22,7 @@ from .facts import (
     TERMINAL_STAGES,
     Answer,
     Approval,
+    CheckpointSeries,
     DatasetReport,
     Ended,
     Evaluation,
@@ -43,6 +44,7 @@ from .facts import (
     Schedule,
     ScheduleApproval,
     Script,
+    SeriesScript,
     Spec,
     Stage,
 )
@@ -108,6 +110,9 @@ class Run(BaseModel):
     export: Export | None = None
     schedule_approval: ScheduleApproval | None = None
     schedules: tuple[Schedule, ...] = ()
+    series: SeriesScript | None = None
+    checkpoints: CheckpointSeries | None = None
+    """What scheduled evaluations had found when somebody looked last."""
     llm_calls: tuple[LlmCall, ...] = ()
     answers: tuple[Answer, ...] = ()
     notes: tuple[Note, ...] = ()
@@ -256,6 +261,10 @@ def fold(run: Run, event: Event) -> Run:
             change = {"schedules": (*others, fact)}
             if fact.state == "deleted":  # whoever wants it again must be asked again
                 change["schedule_approval"] = None
+        case SeriesScript():
+            change = {"series": fact}
+        case CheckpointSeries():
+            change = {"checkpoints": fact}
         case LlmCall():
             change = {"llm_calls": (*run.llm_calls, fact)}
         case Reopened():

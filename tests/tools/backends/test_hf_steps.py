@@ -50,11 +50,11 @@ Programs = Callable[[str], None]
 @pytest.fixture
 def program(monkeypatch: pytest.MonkeyPatch) -> Programs:
     """Sets what stands in `looks.py`, a program like those of templates/."""
-    source = later_script._source
+    source = later_script.source_of
     monkeypatch.setattr(later_watch, "POLL_S", 0.05)
 
     def put(text: str) -> None:
-        monkeypatch.setattr(later_script, "_source", lambda name: text if name == "looks.py" else source(name))
+        monkeypatch.setattr(later_script, "source_of", lambda name: text if name == "looks.py" else source(name))
 
     put(LOOKS)
     return put
@@ -142,8 +142,8 @@ from ftagent.tools.journal import Journal
 from ftagent.tools.later import do_tasks
 from ftagent.tools.run import open_run
 from ftagent.tools.tasks import Task
-source, (folder, kind, when, text, request) = later_script._source, sys.argv[1:]
-later_script._source = lambda name: text if name == "looks.py" else source(name)
+source, (folder, kind, when, text, request) = later_script.source_of, sys.argv[1:]
+later_script.source_of = lambda name: text if name == "looks.py" else source(name)
 append = Journal.append
 def dying(self, fact):
     is_it = type(fact).__name__ == kind
