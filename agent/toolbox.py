@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -248,7 +248,7 @@ class Toolbox:
         if name == "submit_job" and closed_gate(name, self.run, but=frozenset({APPROVED})) is None:
             self._approve()
         if name in LATER and closed_gate(name, self.run) is None:
-            self._approve_later(LATER[name])
+            self._approve_later(LATER[name], checked)
         if name == "schedule_run" and closed_gate(name, self.run, but=frozenset({SCHEDULE_APPROVED})) is None:
             self._approve_schedule(**checked)
         if name in GATES:
@@ -283,10 +283,10 @@ class Toolbox:
                 hold_to_choice(self.run, quote)
             self.run = self.run.record(approve(self.run, quote, self.decide))
 
-    def _approve_later(self, purpose: Purpose) -> None:
+    def _approve_later(self, purpose: Purpose, given: Mapping[str, Any]) -> None:
         from ..tools.later import later_quote
 
-        if quote := later_quote(self.run, purpose):
+        if quote := later_quote(self.run, purpose, given):
             self.run = self.run.record(approve(self.run, quote, self.decide))
 
     def _approve_schedule(self, when: str | None = None) -> None:

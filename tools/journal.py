@@ -45,6 +45,7 @@ from .facts import (
 )
 from .settings import Settings
 from .stopping import check
+from .templates.lines import cut_torn_line
 from .told import TOLD
 
 JOURNAL = "journal.jsonl"
@@ -226,13 +227,3 @@ def _write_lines(path: Path, events: list[Event]) -> None:
         except OSError:
             os.truncate(path, start)
             raise
-
-
-def cut_torn_line(path: Path) -> None:
-    """Cut a last line that a killed process left half written."""
-    if not path.exists():
-        return
-    whole = path.read_bytes()
-    end = whole.rfind(b"\n") + 1
-    if end < len(whole):
-        os.truncate(path, end)
