@@ -85,8 +85,9 @@ def schedule_words(quote: ScheduleQuote) -> str:
     if quote.trigger.cron is None or quote.month_usd is None:
         when = f"at each commit to the dataset {quote.trigger.watched}"
         return f"{when}, on {quote.flavor}: at most ${quote.once_usd:.2f} each time, however many commits come"
+    what = "evaluates new checkpoints, " if quote.trigger.does == "evaluate" else ""
     return (
-        f"cron `{quote.trigger.cron}` in UTC, on {quote.flavor}: at most ${quote.once_usd:.2f} each time, "
+        f"{what}cron `{quote.trigger.cron}` in UTC, on {quote.flavor}: at most ${quote.once_usd:.2f} each time, "
         f"${quote.month_usd:.2f} a month ({quote.firings_a_month:.1f} times)"
     )
 

@@ -32,6 +32,7 @@ from ..tools.facts import (
     Schedule,
     ScheduleQuote,
     Script,
+    SeriesScript,
     Spec,
 )
 from ..tools.journal import FACTS, Event
@@ -145,7 +146,9 @@ def fact_line(event: Event) -> Text | None:
     """Return the line for a settled fact, or None for what a person need not see."""
     match FACTS[event.kind].model_validate(event.data):
         case Spec() as spec:
-            return _line(True, "plan", f"{spec.method} of {spec.model} on {spec.dataset}", ", ".join(spec.targets))
+            unread = f"not understood, and not followed: {'; '.join(spec.unread)}" if spec.unread else ""
+            named = f"{spec.method} of {spec.model} on {spec.dataset}"
+            return _line(True, "plan", named, ", ".join(spec.targets), unread)
         case DatasetReport() as data:
             held = f", {data.holdout.rows} held out" if data.holdout else ""
             return _line(
@@ -208,13 +211,20 @@ def fact_line(event: Event) -> Text | None:
             )
         case Published() as published:
             seen = "private" if published.private else "public"
-            return _line(True, "published", published.repo_id, seen, published.url)
+            kept = f"on its card {published.kept} stays as a person wrote it" if published.kept else ""
+            return _line(True, "published", published.repo_id, seen, published.url, kept)
         case Export() as export:
             failed = [f"{name} failed its proof" for name in export.failed]
             return _line(not failed, "export", f"{len(export.files)} file(s) in {export.seconds:.0f} s", *failed)
+        case SeriesScript() as script:
+            found = f"{script.path} measured a tiny checkpoint; {script.new} real ones wait"
+            return _line(True, "rehearsed", found, f"{script.seconds:.0f} s")
         case Schedule() as schedule:
             when = schedule.trigger.cron or f"commits to {schedule.trigger.watched}"
-            return _line(True, "schedule", schedule.state, when, f"ftagent schedules delete {schedule.id} ends it")
+            what = "evaluates new checkpoints" if schedule.trigger.does == "evaluate" else ""
+            return _line(
+                True, "schedule", schedule.state, what, when, f"ftagent schedules delete {schedule.id} ends it"
+            )
         case Ended() as ended:
             return _line(ended.status in ("completed", "dry_run"), ended.status.replace("_", " "), ended.reason)
         case Note(text=""):

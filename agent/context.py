@@ -248,7 +248,9 @@ def _settled(toolbox: Toolbox) -> list[str]:
     lines += [f"repair_run: {repair.failure.name}: {repair.words}" for repair in run.repairs]
     if run.evaluation:
         lines.append(f"evaluate_model: {run.evaluation.verdict}")
-    lines += [f"schedule_run: {s.trigger.cron or s.trigger.watched}, {s.state}" for s in run.schedules]
+    lines += [
+        f"schedule_run: {s.trigger.does} at {s.trigger.cron or s.trigger.watched}, {s.state}" for s in run.schedules
+    ]
     if run.export:
         lines.append(f"export_gguf: {', '.join(f.quantisation for f in run.export.files)}")
     return lines

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import time
 from collections.abc import Sequence
 from importlib.resources import files
@@ -12,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from .errors import FtagentError, InputError, ToolError
+from .export_job import bring_home, in_a_job, shelf_for
 from .facts import Export, GgufFile, Spec
 from .files import sha256_of
 from .gates import require
 from .later import do_tasks
-from .later_script import LEFT, WORK_ROOM
 from .llama_cpp import known_quantisation, step_for
 from .merging import chat_template, merged, merged_path
 from .ollama import hub_files, write_modelfile
@@ -84,7 +82,8 @@ def export_gguf(run: Run, *, quantisations: list[str] | None = None, importance_
     checkpoint = find_checkpoint(run)
     making = _Making(run, publisher)
     if missing := [name for name in wanted if not _is_finished(run, checkpoint, name, weighed)]:
-        making.make(checkpoint, missing, weighed)
+        # A job is asked for all of them: it makes what was not proven yet, and the same request is the same job.
+        making.make(checkpoint, missing if run.spec.backend == "local" else wanted, weighed)
     run = making.run
     good = tuple(
         file for name in wanted for file in run.files if file.quantisation == name and name not in making.failed
@@ -145,12 +144,12 @@ class _Making:
     def make(self, checkpoint: Checkpoint, missing: Sequence[str], weighed: bool) -> None:
         """Make the missing files, one after the other; what lies there under their names is not what is wanted."""
         assert self.run.spec is not None
-        for file in self.run.files:
-            if file.quantisation in missing:
-                (self.run.folder / file.path).unlink(missing_ok=True)
         if self.run.spec.backend != "local":
             self._make_in_a_job(checkpoint, missing, weighed)
             return
+        for file in self.run.files:
+            if file.quantisation in missing:
+                (self.run.folder / file.path).unlink(missing_ok=True)
         model = merged(self.run, checkpoint)
         self.template = chat_template(model)
         request = export_request(self.run, model, missing, weighed)
@@ -159,29 +158,27 @@ class _Making:
         if self.later is not None:
             raise self.later
 
-    def _make_in_a_job(self, checkpoint: Checkpoint, missing: Sequence[str], weighed: bool) -> None:
-        """Let a job make them, and bring home what it has proven."""
+    def _make_in_a_job(self, checkpoint: Checkpoint, wanted: Sequence[str], weighed: bool) -> None:
+        """Let a job make and upload them, and bring home what it has proven."""
         self.template = chat_template(checkpoint.folder)
-        done = do_tasks(self.run, "export", {EXPORTED: export_task(self.run, checkpoint, missing, weighed)}, pins=PINS)
+        request = export_request(self.run, checkpoint.folder, wanted, weighed)
+        shelf = shelf_for(self.run, self.publisher, request)
+        task = Task(program="exported.py", request=in_a_job(request, checkpoint, shelf))
+        done = do_tasks(self.run, "export", {EXPORTED: task}, pins=PINS)
         self.run, self.job_id = done.run, done.job_id
         answer = done.answers[EXPORTED]
         self.stops, self.failed = answer["stops"], answer["failed"]
-        folder = self.run.folder / FOLDER
-        folder.mkdir(exist_ok=True)
+        bring_home(self.run, shelf, answer["files"], self.run.folder / FOLDER)
         for file in answer["files"]:
-            assert done.left is not None
-            _put_beside(done.left / FOLDER / file["path"], folder / file["path"])
-            if sha256_of(folder / file["path"]) != file["sha256"]:
-                raise ToolError(f"`{file['path']}` is not the file that the job has proven.", hint="export it again")
-            self._follow({"file": file})
+            self._record(file)
+        for file in self.run.files:  # all are known by now, as the card in the repository has it
+            self._hand_on(file)
         if self.later is not None:
             raise self.later
 
     def _follow(self, told: dict[str, Any]) -> None:
         if "file" in told:
-            path = f"{FOLDER}/{told['file']['path']}"
-            write_modelfile(self.run.folder / path, self.template, self.stops)
-            self.run = self.run.record(GgufFile.model_validate(told["file"] | {"path": path}))
+            self._record(told["file"])
             self._hand_on(self.run.files[-1])
         elif "stops" in told:
             self.stops = told["stops"]
@@ -189,6 +186,11 @@ class _Making:
             self.failed[told["failed"]] = told["why"]
         else:
             self.run.journal.tell("progress", **told)
+
+    def _record(self, file: dict[str, Any]) -> None:
+        path = f"{FOLDER}/{file['path']}"
+        write_modelfile(self.run.folder / path, self.template, self.stops)
+        self.run = self.run.record(GgufFile.model_validate(file | {"path": path}))
 
     def _hand_on(self, file: GgufFile) -> None:
         if self.publisher is None or self.later is not None:
@@ -231,27 +233,6 @@ def export_request(run: Run, model: Path, quantisations: Sequence[str], weighed:
         "checkout": str(run.settings.llama_cpp) if run.settings.llama_cpp else None,
         "repository": None,
     }
-
-
-def _put_beside(found: Path, target: Path) -> None:
-    """Give a file a second name, so that removing one of them loses nothing; where that cannot be, copy it."""
-    target.unlink(missing_ok=True)
-    try:
-        os.link(found, target)
-    except OSError:
-        shutil.copyfile(found, target)
-
-
-def export_task(run: Run, checkpoint: Checkpoint, quantisations: Sequence[str], weighed: bool) -> Task:
-    """Return the export as a job does it: merged there, where the checkpoint is an adapter, and made from that."""
-    merged_there = {"model": f"{WORK_ROOM}merged", "adapter": None}
-    if checkpoint.is_adapter:
-        adapter = {"base": checkpoint.base, "revision": checkpoint.revision, "checkpoint": str(checkpoint.folder)}
-        merged_there["adapter"] = adapter
-    else:
-        merged_there["model"] = str(checkpoint.folder)
-    there = merged_there | {"folder": f"{LEFT}{FOLDER}", "checkout": None}
-    return Task(program="exported.py", request=export_request(run, checkpoint.folder, quantisations, weighed) | there)
 
 
 def _general(has_template: bool) -> list[HeldoutRow]:

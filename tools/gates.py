@@ -27,6 +27,12 @@ def _gate(holds: Callable[[Run], bool], reason: str, hint: str) -> Gate:
     return Gate(holds=holds, reason=reason, hint=hint)
 
 
+def _approves_a_proven_script(run: Run) -> bool:
+    """Whether a person approved a schedule of the training's script, or of the one that evaluates checkpoints."""
+    approval, proven = run.schedule_approval, {script.sha256 for script in (run.script, run.series) if script}
+    return approval is not None and approval.by == "person" and approval.quote.script_sha256 in proven
+
+
 def _preflight_is_of_this_script(run: Run) -> bool:
     return run.script is not None and run.preflight is not None and run.preflight.script_sha256 == run.script.sha256
 
@@ -62,12 +68,7 @@ REMOTE = _gate(
     "plan the run with --backend hf-jobs",
 )
 SCHEDULE_APPROVED = _gate(
-    lambda run: (
-        run.schedule_approval is not None
-        and run.script is not None
-        and run.schedule_approval.by == "person"
-        and run.schedule_approval.quote.script_sha256 == run.script.sha256
-    ),
+    _approves_a_proven_script,
     "no person approved a schedule of this script, and nothing else can",
     "call schedule_run in a terminal, and answer its question",
 )
@@ -127,7 +128,12 @@ def require(tool: str, run: Run, *, but: frozenset[Gate] = frozenset()) -> None:
         GateClosed: With the reason, and the tool that opens the gate.
     """
     if gate := closed_gate(tool, run, but=but):
-        raise GateClosed(f"{tool} is not legal now: {gate.reason}.", hint=gate.hint)
+        raise closed(tool, gate)
+
+
+def closed(tool: str, gate: Gate) -> GateClosed:
+    """Return the refusal of a tool at a gate."""
+    return GateClosed(f"{tool} is not legal now: {gate.reason}.", hint=gate.hint)
 
 
 def next_tool(run: Run) -> str | None:

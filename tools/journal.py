@@ -19,6 +19,7 @@ from .errors import UserError
 from .facts import (
     Answer,
     Approval,
+    CheckpointSeries,
     DatasetReport,
     Ended,
     Evaluation,
@@ -39,10 +40,12 @@ from .facts import (
     Schedule,
     ScheduleApproval,
     Script,
+    SeriesScript,
     Spec,
 )
 from .settings import Settings
 from .stopping import check
+from .templates.lines import cut_torn_line
 from .told import TOLD
 
 JOURNAL = "journal.jsonl"
@@ -66,6 +69,8 @@ FACTS: dict[str, type[Fact]] = {
     "export_gguf": Export,
     "schedule_approval": ScheduleApproval,
     "schedule_run": Schedule,
+    "series_script": SeriesScript,
+    "series": CheckpointSeries,
     "llm_call": LlmCall,
     "reopened": Reopened,
     "answer": Answer,
@@ -222,13 +227,3 @@ def _write_lines(path: Path, events: list[Event]) -> None:
         except OSError:
             os.truncate(path, start)
             raise
-
-
-def cut_torn_line(path: Path) -> None:
-    """Cut a last line that a killed process left half written."""
-    if not path.exists():
-        return
-    whole = path.read_bytes()
-    end = whole.rfind(b"\n") + 1
-    if end < len(whole):
-        os.truncate(path, end)

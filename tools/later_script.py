@@ -14,7 +14,7 @@ from typing import Any
 from .backends.hf_results import pushed_revision, repository_of
 from .errors import ToolError
 from .facts import Purpose
-from .files import write_whole
+from .files import sha256_of, write_whole
 from .rendering import render
 from .run import Run
 from .tasks import Task
@@ -53,7 +53,7 @@ def write_later_script(run: Run, purpose: Purpose, tasks: Mapping[str, Task], pi
         "WORK": work,
         "INPUTS": travelling.inputs,
     }
-    text = render(_source(TEMPLATE), constants, _emitted(programs), pins).replace(
+    text = render(source_of(TEMPLATE), constants, emitted(programs), pins).replace(
         "uv run evaluate.py", f"uv run {purpose}.py"
     )
     for name, pin in (pin.split("==") for pin in pins):  # this machine may have another, for another Python
@@ -63,7 +63,9 @@ def write_later_script(run: Run, purpose: Purpose, tasks: Mapping[str, Task], pi
 
 
 class _Travelling:
-    """Turns paths of this machine into those of a job, and collects the files that must go along.
+    """Turns paths of this machine into those of a job, and collects the files that must go along, with their hashes.
+
+    They go with the run's record (`backends/hf_record.py`), since a request holds no more than a script.
 
     Args:
         run: The run.
@@ -86,16 +88,16 @@ class _Travelling:
                 return value
 
     def _placed(self, path: Path) -> str:
-        """Return where the job finds a file: in the pushed model, or beside its programs."""
+        """Return where the job finds a file: in the pushed model, or in the run's record on the Hub."""
         inside = path.relative_to(self._home)
         if inside.parts[:1] == (CHECKPOINT,):
             return MODEL + inside.relative_to(CHECKPOINT).as_posix().removeprefix(".")
         if inside.as_posix() == HELDOUT:
             return MODEL + HELDOUT
-        name = "-".join(inside.parts)
+        name = inside.as_posix()
         try:
-            self.inputs[name] = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+            self.inputs[name] = sha256_of(path)
+        except OSError as error:
             raise ToolError(f"`{inside}` cannot travel with a job: {error}.") from error
         return GIVEN + name
 
@@ -107,7 +109,7 @@ def closure_of(programs: Iterable[str]) -> dict[str, str]:
     while wanted:
         name = wanted.pop()
         if name not in found:
-            found[name] = _source(name)
+            found[name] = source_of(name)
             wanted += sorted(_used(found[name]) & beside)
     return dict(sorted(found.items()))
 
@@ -121,11 +123,12 @@ def _used(source: str) -> set[str]:
     return {f"{module}.py" for module in modules} | texts
 
 
-def _source(name: str) -> str:
+def source_of(name: str) -> str:
+    """Return the text of a file of `tools/templates/`."""
     return (files("ftagent.tools.templates") / name).read_text(encoding="utf-8")
 
 
-def _emitted(programs: Mapping[str, str]) -> str:
+def emitted(programs: Mapping[str, str]) -> str:
     """Return programs as readable text in a dict; one that raw text cannot hold is written as any other literal."""
     entries = (f'    "{name}": {_quoted(text)},\n' for name, text in programs.items())
     return "PROGRAMS = {\n" + "".join(entries) + "}"

@@ -2,6 +2,7 @@
 
 The gate stands here: without `publish` in the plan's targets there is no publisher, and one takes only files that a
 proof was recorded for. A file that is there already is not sent again, so a second call goes on where one was cut.
+What a person wrote on a card stays (`templates/upload.py`).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from .backends.hf_client import hub, patiently
 from .backends.hf_results import owner_of
@@ -25,6 +26,7 @@ from .templates.upload import (
     large_files,
     open_repository,
     put,
+    put_card,
     put_text,
     quantisation_table,
     sha256_of,
@@ -95,7 +97,24 @@ class Publisher:
         self.model_id, self.gguf_id = repository_names(owner, run.spec)
         self._private: dict[str, bool] = {}
         """The repositories that were opened, and whether each is private."""
+        self._kept: dict[str, str] = {}
+        """What of their cards a person wrote, where ftagent would have written."""
         self._open(self.model_id, lambda: model_card(run, self.model_id, self.gguf_id))
+
+    def shelf(self, run: Run, of: str) -> dict[str, Any]:
+        """Open the repository of the files, and return what `templates/exported.py` must know to put them there.
+
+        Args:
+            run: The run.
+            of: What the files are made from.
+
+        Raises:
+            UserError: The Hub refuses, or the repository is somebody else's.
+            ToolError: It does not answer.
+        """
+        card = gguf_card(run.model_copy(update={"files": ()}), self.gguf_id, self.model_id)
+        self._open(self.gguf_id, lambda: card.replace(TABLE, quantisation_table([], None)))
+        return {"id": self.gguf_id, "private": True, "folder": "", "card": card, "run": run.id, "of": of}
 
     def add(self, run: Run, file: GgufFile, beside: Mapping[str, str] = MappingProxyType({})) -> Run:
         """Upload one proven file, and say in the card what is there now; return the run that knows of it.
@@ -130,7 +149,7 @@ class Publisher:
         return self._add_model(run, checkpoint)
 
     def _tell_of_files(self, run: Run) -> Run:
-        self._write_text(self.gguf_id, self._gguf_card(run), "README.md")
+        self._write_card(self.gguf_id, self._gguf_card(run))
         for file in _present(run):
             described = (run.folder / file.path).with_suffix(".Modelfile")
             self._write_text(self.gguf_id, described.read_text(encoding="utf-8"), described.name)
@@ -148,9 +167,7 @@ class Publisher:
             self._put(self.model_id, file, file.name, sent[file.name])
         for file in _matching(folder, BESIDE):
             self._write_text(self.model_id, _without_local_paths(file), file.name)
-        self._write_text(
-            self.model_id, model_card(run, self.model_id, self.gguf_id if run.files else None), "README.md"
-        )
+        self._write_card(self.model_id, model_card(run, self.model_id, self.gguf_id if run.files else None))
         return self._record(run, "model", self.model_id, sent)
 
     def _gguf_card(self, run: Run) -> str:
@@ -158,11 +175,7 @@ class Publisher:
         there = patiently(lambda: large_files(self.api, self.gguf_id), f"list what is in `{self.gguf_id}`")
         others = {*there} - {Path(file.path).name for file in good}
         reference = next((file.proof.reference_perplexity for file in good), None)
-        table = quantisation_table([file.model_dump() for file in good], reference)
-        if others:
-            table += "\n\nOf an earlier run, and not measured here: " + ", ".join(
-                f"`{name}`" for name in sorted(others)
-            )
+        table = quantisation_table([file.model_dump() for file in good], reference, sorted(others))
         return gguf_card(run, self.gguf_id, self.model_id).replace(TABLE, table)
 
     def _record(self, run: Run, kind: Literal["gguf", "model"], repo_id: str, files: dict[str, str]) -> Run:
@@ -172,6 +185,7 @@ class Publisher:
             url=f"{self.api.endpoint}/{repo_id}",
             private=self._private[repo_id],
             files=files,
+            kept=self._kept.get(repo_id, ""),
         )
         return run if fact in run.published else run.record(fact)
 
@@ -187,13 +201,18 @@ class Publisher:
                 hint="rename or delete that repository, or set FTAGENT_NAMESPACE to another owner",
             ) from error
         if found.is_new:
-            self._write_text(repo_id, card(), "README.md")
+            self._write_card(repo_id, card())
         self._private[repo_id] = found.private
 
     def _put(self, repo_id: str, file: Path, name: str, sha256: str) -> None:
         patiently(
             lambda: put(self.api, repo_id, file, name, sha256=sha256, message=f"Add {name}"),
             f"upload `{name}` to `{repo_id}`",
+        )
+
+    def _write_card(self, repo_id: str, card: str) -> None:
+        self._kept[repo_id] = patiently(
+            lambda: put_card(self.api, repo_id, card, message="Write the card"), f"write the card of `{repo_id}`"
         )
 
     def _write_text(self, repo_id: str, text: str, name: str) -> None:

@@ -1,4 +1,7 @@
-"""Repeats a proven run: by the clock, or whenever its dataset is updated; never without a person's approval."""
+"""Repeats a proven run: by the clock, or whenever its dataset is updated; never without a person's approval.
+
+Or evaluates, by the clock, the checkpoints that have come (`series.py`).
+"""
 
 from __future__ import annotations
 
@@ -8,15 +11,19 @@ from .backends.hf_results import repository_of
 from .backends.hf_schedules import VARIABLE, Action, Standing, change, create_schedule, standing
 from .cron import firings_a_month
 from .errors import BudgetExceeded, GateClosed, InputError, UserError
-from .facts import Schedule, ScheduleQuote, Trigger
+from .facts import CheckpointSeries, Fact, Schedule, ScheduleQuote, Trigger
 from .gates import require
 from .jobs import cost_cap, hold_to_script
 from .monitor import price_usd_per_hour
 from .run import Run, list_runs
+from .series import prepare_series, proven_series, series_part
 from .settings import Settings
 from .triggers import THE_DATASET, read_trigger
 
-EXAMPLES = "every night at 2; hourly; every Monday at 9:30; on weekdays at 18:00; whenever org/set is updated"
+EXAMPLES = (
+    "every night at 2; hourly; every Monday at 9:30; on weekdays at 18:00; whenever org/set is updated; "
+    "evaluate every new checkpoint every night at 2"
+)
 STATES = {"suspend": "suspended", "resume": "active", "delete": "deleted"}
 
 
@@ -25,11 +32,14 @@ def schedule_run(run: Run, *, when: str | None = None) -> Schedule:
 
     Returns the schedule's id, its cron expression in UTC or the dataset that is watched, and the repository that each
     firing's own repository is called after. What fires is the very script that preflight ran, on the newest rows, with
-    the flavor and the timeout of the run. A person must approve it; nothing else can, `--yes` neither.
+    the flavor and the timeout of the run. Where the words say so, such as `evaluate every new checkpoint each night`,
+    it is a script that measures the checkpoints which have been pushed since, proven here first. A person must approve
+    it; nothing else can, `--yes` neither.
 
     Args:
         run: The run, with its script proven, on Hugging Face Jobs.
-        when: When, in words, such as `every night at 2`; by default as the instruction said.
+        when: When, in words, such as `every night at 2`, or `evaluate every new checkpoint each night`; by default as
+            the instruction said.
 
     Raises:
         GateClosed: Something is not settled, or no person approved this very schedule.
@@ -41,7 +51,17 @@ def schedule_run(run: Run, *, when: str | None = None) -> Schedule:
     quote = make_schedule_quote(run, when=when)
     if not is_approved(run, quote):
         raise GateClosed("what a person approved is another schedule than this one.", hint="call schedule_run anew")
-    return create_schedule(run, quote.trigger)
+    return create_schedule(run, quote)
+
+
+def prepare_schedule(run: Run, *, when: str | None = None) -> Run:
+    """Prove what would fire, where that is not the script that preflight ran; return the run that knows of it.
+
+    Raises:
+        InputError: The words have no meaning, or two.
+        ToolError: It failed here.
+    """
+    return prepare_series(run) if _trigger(run, when).does == "evaluate" else run
 
 
 def is_approved(run: Run, quote: ScheduleQuote) -> bool:
@@ -65,24 +85,36 @@ def make_schedule_quote(run: Run, *, when: str | None = None) -> ScheduleQuote:
         GateClosed: The script was changed since its preflight.
         BudgetExceeded: A month, or one firing of a webhook, costs more than the cap.
     """
-    if run.hardware is None or run.script is None:
-        raise GateClosed("there is no script that could be repeated.", hint="call write_script")
-    hold_to_script(run, run.script)
     trigger = _trigger(run, when)
-    _refuse_unrepeatable(run, trigger)
-    once = price_usd_per_hour(run) * run.hardware.timeout_s / 3600
+    flavor, timeout_s, once, sha256 = _evaluation(run) if trigger.does == "evaluate" else _training(run, trigger)
     often = firings_a_month(trigger.cron) if trigger.cron else None
     quote = ScheduleQuote(
         trigger=trigger,
-        flavor=run.hardware.flavor,
-        script_sha256=run.script.sha256,
-        timeout_s=run.hardware.timeout_s,
+        flavor=flavor,
+        script_sha256=sha256,
+        timeout_s=timeout_s,
         once_usd=once,
         firings_a_month=often,
         month_usd=None if often is None else often * once,
     )
     _hold_to_cap(run, quote)
     return quote
+
+
+def _training(run: Run, trigger: Trigger) -> tuple[str, int, float, str]:
+    """Return flavor, seconds, worst case and script of a firing that trains."""
+    if run.hardware is None or run.script is None:
+        raise GateClosed("there is no script that could be repeated.", hint="call write_script")
+    hold_to_script(run, run.script)
+    _refuse_unrepeatable(run, trigger)
+    once = price_usd_per_hour(run) * run.hardware.timeout_s / 3600
+    return run.hardware.flavor, run.hardware.timeout_s, once, run.script.sha256
+
+
+def _evaluation(run: Run) -> tuple[str, int, float, str]:
+    """Return flavor, seconds, worst case and script of a firing that evaluates checkpoints."""
+    script, part = proven_series(run), series_part(run)
+    return part.flavor, part.timeout_s, part.reserve_usd, script.sha256
 
 
 def list_schedules(settings: Settings) -> list[Standing]:
@@ -115,13 +147,36 @@ def change_schedule(settings: Settings, schedule_id: str, action: Action) -> Sta
     return before
 
 
-def _journal(run: Run, schedule: Schedule) -> None:
+def look_at_series(settings: Settings, one: Standing) -> CheckpointSeries | None:
+    """Return what a schedule's firings have found of checkpoints, and journal it where its run lies below this folder.
+
+    Args:
+        settings: Name the folder.
+        one: The schedule; None comes back for one that trains.
+
+    Raises:
+        UserError: The Hub refuses.
+        ToolError: It does not answer.
+    """
+    from .series_results import read_series
+
+    if one.repository is None:
+        return None
+    found = read_series(one.repository)
+    for run in list_runs(settings.workdir):
+        if run.id == one.run and run.checkpoints != found:
+            with contextlib.suppress(UserError):  # another process works on the run: its journal goes without
+                _journal(run, found)
+    return found
+
+
+def _journal(run: Run, fact: Fact) -> None:
     from .report import writer
 
     run.journal.acquire()
     try:
         run.journal.listeners.append(writer(run.journal))
-        run.record(schedule)
+        run.record(fact)
     finally:
         run.journal.release()
 

@@ -1,5 +1,7 @@
 """The words that say when a run is to be repeated: `every night at 2`, `whenever org/set is updated`.
 
+Or its checkpoints evaluated: `evaluate every new checkpoint each night`.
+
 Reading is by tables, as in `words.py`. Times are on the 24-hour clock and in UTC, as the Hub counts them; whatever can
 be meant in two ways is a question. The expression is shown before anybody accepts it.
 """
@@ -42,7 +44,7 @@ _CADENCES: tuple[tuple[str, str], ...] = (
     ("evening", r"(?:every|each) evening|jeden abend|chaque soir"),
     ("day", r"daily|(?:every|each) day|täglich|jeden tag|chaque jour|tous les jours"),
     ("weekdays", r"(?:on |every |each )?(?:weekdays?|workdays?|working days?)|werktags|en semaine"),
-    ("weekends", r"(?:on |every |each |at )?(?:the )?weekends?|am wochenende|le week-?end"),
+    ("weekends", r"(?:on |every |each |at )(?:the )?weekends?|(?:the )?weekends|am wochenende|le week-?end"),
     ("named", rf"{_EACH}\s+(?P<days>(?:{_ANY_DAY})(?:(?:\s*,\s*|\s+(?:and|und|et)\s+)(?:{_ANY_DAY}))*)"),
     ("date", r"(?:on |am |le )?(?:the )?(?P<date>\d{1,2})(?:st|nd|rd|th|\.|er)? (?:day )?of (?:each|every|the) month"),
     ("week", r"weekly|(?:every|each) week|wöchentlich|jede woche|chaque semaine"),
@@ -72,7 +74,20 @@ _WATCHES = (
     rf"(?:à )?chaque fois que)\s+(?:{_NAME}|{_ITSELF})\s+{_CHANGES}",
     rf"(?:on|after|at|upon) (?:every|each|any) (?:commit|push|update|change) (?:to|of|in) (?:{_NAME}|{_ITSELF})",
 )
-_SERIES = re.compile(r"(?:every|each) (?:new )?checkpoint")
+_JUDGE = (
+    r"evaluat(?:e|es|ing)|re-?evaluate|check|test|measure|assess|score|judge|"
+    r"bewerte|prüfe|evaluiere|teste|miss|évalue[rz]?|vérifie[rz]?|teste[rz]?|mesure[rz]?"
+)
+_JUDGE_LAST = r"(?:zu )?(?:bewerten|prüfen|evaluieren|testen|messen|auswerten)"
+_CHECKPOINTS = (
+    r"(?:(?:every|each|all|any|the|its|this run'?s|der|die|das|den|jeden?|alle|seine|chaque|tous|les|ses)\s+)*"
+    r"(?P<new>(?:(?:new|newest|latest|neuen?|neuesten?|nouve(?:aux?|l))\s+)?)checkpoints?"
+)
+_SERIES = re.compile(rf"\b(?:{_JUDGE})\s+{_CHECKPOINTS}\b")
+_SERIES_LAST = re.compile(rf"\b{_CHECKPOINTS}\s+{_JUDGE_LAST}\b")
+_EVERY_NEW = re.compile(
+    r"\b(?:every|each|all(?: the)?|jeden|alle|chaque|tous les) (?:new|neuen|nouve(?:aux?|l)) checkpoints?\b"
+)
 _TIMES = {"noon": 12, "mittag": 12, "midi": 12, "midnight": 0, "mitternacht": 0, "minuit": 0}
 
 
@@ -96,16 +111,46 @@ def read_trigger(text: str) -> TriggerReading:
             if not any(_overlap(match, other) for _, other in found):
                 found.append((name, match))
     if not found:
-        return TriggerReading(trigger=None, question=None, rest=text)
+        question = "when are new checkpoints to be evaluated? Say, for example: every night at 2"
+        asks = _series(lowered) and _EVERY_NEW.search(lowered)
+        return TriggerReading(trigger=None, question=question if asks else None, rest=text)
     if {name for name, _ in found} in ({"week", "named"}, {"month", "date"}):  # `weekly, on Mondays` is one statement
         found = [entry for entry in found if entry[0] in ("named", "date")]
     if len(found) > 1:
         said = " and ".join(f"`{match[0]}`" for _, match in found)
-        return TriggerReading(trigger=None, question=f"{said} are both said: when is it to run?", rest=text)
-    return _one(text, lowered, *found[0])
+        question = f"{said} are both said: when is it to run?"
+        if _series(lowered):
+            question += " One schedule trains or evaluates; the other one is made by `ftagent tool schedule_run` later"
+        return TriggerReading(trigger=None, question=question, rest=text)
+    reading, span = _one(text, lowered, *found[0])
+    return _of_checkpoints(text, lowered, reading, span)
 
 
-def _one(text: str, lowered: str, name: str, match: re.Match[str]) -> TriggerReading:
+def _series(lowered: str) -> re.Match[str] | None:
+    """Return where a text says that checkpoints are to be evaluated; the time may stand between verb and noun."""
+    return _SERIES.search(lowered) or _SERIES_LAST.search(lowered)
+
+
+def _of_checkpoints(text: str, lowered: str, reading: TriggerReading, span: tuple[int, int]) -> TriggerReading:
+    """Return the reading with what is repeated: an evaluation of checkpoints, where the text says so."""
+    start, end = span
+    phrase = _series(f"{lowered[:start]}{' ' * (end - start)}{lowered[end:]}")
+    if phrase is None:
+        return reading
+    first, last = min(start, phrase.start()), max(end, phrase.end())
+    rest = "".join(" " if start <= n < end or phrase.start() <= n < phrase.end() else c for n, c in enumerate(text))
+    trigger, question = reading.trigger, reading.question
+    if trigger is not None and trigger.kind == "webhook":
+        question, trigger = (
+            "checkpoints are evaluated by the clock: at what time? Say, for example: every night at 2",
+            None,
+        )
+    if trigger is not None:
+        trigger = trigger.model_copy(update={"does": "evaluate", "words": text[first:last].strip()})
+    return TriggerReading(trigger=trigger, question=question, rest=rest)
+
+
+def _one(text: str, lowered: str, name: str, match: re.Match[str]) -> tuple[TriggerReading, tuple[int, int]]:
     start, end = match.span()
     time = _TIME.match(lowered, end) if name != "webhook" else None
     if time is None and name != "webhook" and (before := _just_before(lowered, start)):
@@ -114,11 +159,8 @@ def _one(text: str, lowered: str, name: str, match: re.Match[str]) -> TriggerRea
     end = max([end, *(part.end() for part in (time, zone) if part)])
     rest, words = f"{text[:start]} {text[end:]}", text[start:end].strip()
     trigger: Trigger | None = None
-    if _SERIES.search(lowered):
-        question: str | None = (
-            "a schedule trains anew, and cannot evaluate a series of checkpoints yet: what is to run?"
-        )
-    elif zone and zone["other"]:
+    question: str | None
+    if zone and zone["other"]:
         question = f"the Hub counts in UTC: which hour in UTC is `{words}`?"
     elif time and (another := _AND_ANOTHER.match(lowered, end)):
         question = f"`{words}{another[0]}`: one schedule has one time, or is a cron expression: cron 0 2,14 * * *"
@@ -130,7 +172,7 @@ def _one(text: str, lowered: str, name: str, match: re.Match[str]) -> TriggerRea
         cron, question = _cron(name, match, time)
         if cron is not None:
             trigger, question = _checked(cron, words)
-    return TriggerReading(trigger=trigger, question=question, rest=rest)
+    return TriggerReading(trigger=trigger, question=question, rest=rest), (start, end)
 
 
 def _just_before(lowered: str, start: int) -> re.Match[str] | None:

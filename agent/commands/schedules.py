@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 from ...tools.errors import UserError
 from .options import DONE, Parser, add_common_options, say, settings_of
 
+if TYPE_CHECKING:
+    from ...tools.backends.hf_schedules import Standing
+
 
 def schedules(arguments: list[str]) -> int:
     """List the schedules, or change one."""
-    from ...tools.schedule import change_schedule, list_schedules
+    from ...tools.schedule import change_schedule, list_schedules, look_at_series
+    from ...tools.series_results import point_words
 
-    parser = Parser(prog="ftagent schedules", description="The runs that repeat themselves on Hugging Face Jobs.")
+    parser = Parser(
+        prog="ftagent schedules",
+        description="The runs that repeat themselves on Hugging Face Jobs, and what was found of their checkpoints.",
+    )
     parser.add_argument("action", nargs="?", choices=("list", "suspend", "resume", "delete"), default="list")
     parser.add_argument("id", nargs="?", help="the schedule, for all but `list`")
     add_common_options(parser)
@@ -23,14 +31,24 @@ def schedules(arguments: list[str]) -> int:
             raise UserError(f"{options.action} which schedule?", hint="`ftagent schedules` lists them")
         change_schedule(settings, options.id, options.action)
     found = list_schedules(settings)
+    series = {one.id: look_at_series(settings, one) for one in found}
     if options.json:
-        print(json.dumps([vars(one) for one in found], default=str))
+        told = [vars(one) | {"series": s.model_dump(mode="json") if (s := series[one.id]) else None} for one in found]
+        print(json.dumps(told, default=str))
         return DONE
     for one in found:
-        when = one.when if one.kind == "cron" else f"commits to {one.when}"
-        ahead = f"next {one.next_at:%Y-%m-%d %H:%M} UTC" if one.next_at else ""
-        last = f"last job {one.last_job}" if one.last_job else ""
-        print("  ".join(part for part in (one.id, one.state, when, one.flavor, f"run {one.run}", ahead, last) if part))
+        print(_line(one))
+        for point in s.points if (s := series[one.id]) else ():
+            print(f"    {point_words(point)}")
     if not found:
         say("no schedules. hint: ftagent tool schedule_run --run RUN --when 'every night at 2'")
     return DONE
+
+
+def _line(one: Standing) -> str:
+    when = one.when if one.kind == "cron" else f"commits to {one.when}"
+    what = "evaluates new checkpoints" if one.does == "evaluate" else ""
+    ahead = f"next {one.next_at:%Y-%m-%d %H:%M} UTC" if one.next_at else ""
+    last = f"last job {one.last_job}" if one.last_job else ""
+    parts = (one.id, one.state, when, one.flavor, what, f"run {one.run}", ahead, last)
+    return "  ".join(part for part in parts if part)

@@ -90,19 +90,21 @@ Path(sys.argv[2]).write_text(json.dumps({"items": items, "base_answers": said, "
 EXPORTS = """
 import hashlib, json, sys
 from pathlib import Path
+from shelf import Shelf
 request = json.loads(Path(sys.argv[1]).read_text())
 folder, content, files = Path(request["folder"]), b"GGUF" * 4096, []
 folder.mkdir(parents=True, exist_ok=True)
 proof = {"loads": True, "answer": "4", "stops_at_eos": True, "template_matches": True, "tokens_per_s": 9.0}
 proof |= {"special_tokens": True, "same_tokens": 1.0, "perplexity": 2.0, "reference_perplexity": 2.0}
 proof |= {"measured_tokens": 40, "agreement": 1.0}
+made_from, shelf = {"reference": {"perplexity": 2.0}, "stops": ["<end>"]}, Shelf(request["repository"])
 for wanted in request["quantisations"]:
     path = f"{request['name']}-{wanted['name']}.gguf"
     (folder / path).write_bytes(content)
     told = {"size_bytes": len(content), "sha256": hashlib.sha256(content).hexdigest(), "importance": False}
     files.append({"quantisation": wanted["name"], "path": path, **told, "proof": proof})
-answer = {"files": files, "failed": {}, "reference": {"perplexity": 2.0}, "stops": ["<end>"]}
-Path(sys.argv[2]).write_text(json.dumps(answer))
+    shelf.take(folder, files[-1], made_from)
+Path(sys.argv[2]).write_text(json.dumps({"files": files, "failed": {}, **made_from}))
 """
 PROGRAMS = {"heldout.py": MEASURES, "exported.py": EXPORTS}
 
@@ -132,7 +134,7 @@ def begun(folder: Path) -> Run:
 
 def drive(workdir: Path, run_id: str, line: int, when: When) -> None:
     """Take the run up, and kill this process at the given new line of its journal; 0 for never."""
-    append, source, find, left = Journal.append, later_script._source, toolbox.find_tool, line
+    append, source, find, left = Journal.append, later_script.source_of, toolbox.find_tool, line
 
     def counted(self: Journal, fact: Fact) -> Any:
         nonlocal left
@@ -146,7 +148,7 @@ def drive(workdir: Path, run_id: str, line: int, when: When) -> None:
 
     with impatient(), pytest.MonkeyPatch.context() as patch:
         patch.setattr(later_watch, "POLL_S", 0.1)
-        patch.setattr(later_script, "_source", lambda name: PROGRAMS.get(name) or source(name))
+        patch.setattr(later_script, "source_of", lambda name: PROGRAMS.get(name) or source(name))
         patch.setattr(toolbox, "find_tool", lambda name: preflight if name == "preflight" else find(name))
         patch.setattr(Journal, "append", counted)
         FineTuneAgent(workdir=workdir, backend="hf-jobs", approve=True).resume(run_id)

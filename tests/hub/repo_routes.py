@@ -222,8 +222,9 @@ def _weights(store: Store, commit: Commit) -> dict[str, int]:
         if not entry.path.endswith(SAFETENSORS):
             continue
         with store.file(entry).open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
             try:
-                header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+                header = json.loads(file.read(length if length < entry.size else 0))
             except ValueError:
                 return {}
         for name, tensor in header.items():

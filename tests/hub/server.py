@@ -128,6 +128,10 @@ class LoopbackHub:
         self.store.add_files(repo, files)
         return self.store.get(kind, repo_id)
 
+    def add_files(self, kind: Kind, repo_id: str, files: Mapping[str, Content], *, title: str = "by hand") -> str:
+        """Commit files to `main` as their owner does on the website, and return the commit."""
+        return self.store.add_files(self.store.get(kind, repo_id), files, title=title).oid
+
     def read(self, kind: Kind, repo_id: str, path: str, revision: str = "main") -> bytes:
         """Return a file's content."""
         commit = self.store.head(self.store.get(kind, repo_id), revision)

@@ -16,6 +16,7 @@ from ftagent.tools.errors import InputError, ToolError, UserError
 from ftagent.tools.facts import Comparison, DatasetRef, Evaluation, GgufFile, GgufProof, ModelRef, Spec
 from ftagent.tools.plan import plan_run
 from ftagent.tools.publish import Publisher, publisher_for
+from ftagent.tools.report import render
 from ftagent.tools.run import REPORTS, Run, new_run
 from ftagent.tools.settings import Settings, load_settings
 from ftagent.tools.trained import Checkpoint
@@ -118,6 +119,21 @@ def test_a_second_quantisation_joins_the_table_of_the_card(hub: LoopbackHub, tmp
     card = hub.read("model", GGUF_REPO, "README.md").decode()
     assert "| `tiny-rows-sft-Q4_K_M.gguf` | Q4_K_M | 0.0 MB | 10.5 | +5.00 % | 90.0 % | – |" in card
     assert "| `tiny-rows-sft-Q8_0.gguf` | Q8_0 |" in card and "ollama run hf.co/" + GGUF_REPO + ":Q8_0" in card
+
+
+def test_what_a_person_wrote_on_a_card_stays_and_is_told(hub: LoopbackHub, tmp_path: Path) -> None:
+    run = _proven(_run(tmp_path))
+    run = _publisher(run).add(run, run.files[0])
+    card = hub.read("model", GGUF_REPO, "README.md").decode()
+    edited = card.replace("license: apache-2.0", "license: mit") + "\n## From me\n"
+    hub.add_files("model", GGUF_REPO, {"README.md": edited})
+    run = _proven(run, "Q8_0")
+    run = _publisher(run).add(run, run.files[1])
+    card = hub.read("model", GGUF_REPO, "README.md").decode()
+    assert "license: mit" in card and card.endswith("\n## From me\n")
+    assert "| `tiny-rows-sft-Q8_0.gguf` | Q8_0 |" in card
+    assert run.published[-1].kept == "the head of the card"
+    assert "a person wrote the head of the card: that stays" in render([run])
 
 
 @pytest.mark.parametrize("nth", [1, 2, 3])

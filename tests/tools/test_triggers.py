@@ -65,13 +65,54 @@ def test_words_become_the_expression_that_they_mean(said: str, cron: str) -> Non
         ("every night at 2 and every night at 5", "both said"),
         ("cron 0 0 31 2 *", "never fires"),
         ("cron 0 24 * * *", "no hour of a schedule"),
-        ("and evaluate every new checkpoint each night", "cannot evaluate a series"),
+        ("and evaluate every new checkpoint", "when are new checkpoints to be evaluated"),
+        ("and evaluate every new checkpoint daily", "at what time"),
+        ("and check the checkpoints whenever it is updated", "by the clock"),
+        ("every Monday at 9 and evaluate every new checkpoint each night", "One schedule trains or evaluates"),
     ],
 )
 def test_what_can_be_meant_in_two_ways_is_asked(said: str, asks: str) -> None:
     read = read_trigger(f"fine-tune M on org/set {said}")
     assert read.trigger is None
     assert read.question is not None and asks in read.question
+
+
+@pytest.mark.parametrize(
+    ("said", "cron"),
+    [
+        ("evaluate every new checkpoint each night", "0 2 * * *"),
+        ("check the checkpoints every night at 2", "0 2 * * *"),
+        ("every night at 3, evaluate all new checkpoints", "0 3 * * *"),
+        ("test its newest checkpoints on weekdays at 18:00", "0 18 * * 1-5"),
+        ("measure every checkpoint hourly", "0 * * * *"),
+        ("check every night at 4 the checkpoints", "0 4 * * *"),
+        ("bewerte jede Nacht um 2 jeden neuen Checkpoint", "0 2 * * *"),
+        ("prüfe die Checkpoints täglich um 5", "0 5 * * *"),
+        ("jeden Montag um 9 Uhr alle neuen Checkpoints bewerten", "0 9 * * 1"),
+        ("évalue chaque nouveau checkpoint chaque nuit à 2h", "0 2 * * *"),
+    ],
+)
+def test_checkpoints_are_evaluated_by_the_clock(said: str, cron: str) -> None:
+    for text in (said, f"fine-tune Qwen3-0.6B on org/set and {said}"):
+        read = read_trigger(text)
+        assert read.question is None
+        assert read.trigger is not None
+        assert (read.trigger.does, read.trigger.cron, read.trigger.words) == ("evaluate", cron, said)
+        assert "heckpoint" not in read.rest
+
+
+@pytest.mark.parametrize(
+    "said", ["fine-tune M on org/set from the newest checkpoint every night at 2, then evaluate it"]
+)
+def test_a_checkpoint_that_is_named_otherwise_makes_no_series(said: str) -> None:
+    read = read_trigger(said)
+    assert read.trigger is not None and read.trigger.does == "train"
+
+
+def test_an_evaluation_of_checkpoints_is_no_evaluation_of_the_run_itself() -> None:
+    reading = read_words("fine-tune Qwen3-0.6B on org/set for 3 epochs and evaluate every new checkpoint each night")
+    assert (reading.model, reading.dataset, reading.targets) == ("Qwen3-0.6B", "org/set", ("schedule",))
+    assert reading.questions == [] and reading.trigger is not None and reading.trigger.does == "evaluate"
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ By the clock it is a scheduled job, by commits a webhook, which starts copies of
 for the purpose and ends at once, since it finds no `WEBHOOK_PAYLOAD`. Both are found again by a label, so none is made
 twice. What fires is the request of a plain job with one variable more, `FTAGENT_SCHEDULED`: with it the script takes
 the newest rows, and pushes to a repository that is called after the firing's own job.
+A schedule that evaluates checkpoints is a scheduled job, too, of another script (`templates/series.py`).
 https://huggingface.co/docs/huggingface_hub/guides/jobs#scheduled-jobs
 """
 
@@ -15,20 +16,22 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import UserError
-from ..facts import Schedule, Trigger
+from ..facts import Schedule, ScheduleQuote, Trigger
 from ..run import Run
 from ..settings import Settings
 from .hf_client import hub, patiently
 from .hf_once import oldest_job, post_once
-from .hf_request import RUN_LABEL, job_spec, script_of
-from .hf_results import owner_by, repository_of
+from .hf_request import RUN_LABEL, job_spec, script_in, script_of
+from .hf_results import constant_of, owner_by, repository_of
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi, ScheduledJobInfo, WebhookInfo
 
 VARIABLE = "FTAGENT_SCHEDULED"
 """Read by `tools/templates/base.py`; its value is the schedule's label."""
-LABEL = "ftagent-schedule"
+LABEL, DOES_LABEL = "ftagent-schedule", "ftagent-does"
+REPOSITORY = "REPOSITORY"
+"""The constant of `templates/series.py` that says where the results go."""
 NOT_BY_ITSELF = 'if [ -z "$WEBHOOK_PAYLOAD" ]; then echo "each commit starts a copy of this job"; exit 0; fi'
 
 Action = Literal["suspend", "resume", "delete"]
@@ -45,27 +48,29 @@ class Standing:
     state: Literal["active", "suspended"]
     run: str
     flavor: str
+    does: Literal["train", "evaluate"] = "train"
+    repository: str | None = None
+    """Of an evaluation, where the results go."""
     last_job: str | None = None
     next_at: datetime | None = None
 
 
-def create_schedule(run: Run, trigger: Trigger) -> Schedule:
-    """Let the run's script be started again and again, or return the schedule that was made for that already.
+def create_schedule(run: Run, quote: ScheduleQuote) -> Schedule:
+    """Let a script be started again and again, or return the schedule that was made for that already.
 
     Args:
-        run: The run; its script is the one that preflight ran.
-        trigger: When; a webhook names its dataset.
+        run: The run; the script of the quote lies in its folder, and was proven.
+        quote: When (a webhook names its dataset), on what, and for how long at most.
 
     Raises:
         UserError: The Hub refuses, or there is no such dataset.
-        ToolError: Nothing was made, or nobody knows: calling again looks first.
+        ToolError: Nothing was made, or nobody knows: calling again looks for it first.
     """
-    assert run.hardware is not None and run.script is not None
-    script, api = script_of(run), hub()
-    label = label_of(trigger, run.script.sha256)
-    spec = job_spec(run, script, run.hardware.timeout_s)
+    trigger, api = quote.trigger, hub()
+    label = label_of(trigger, quote.script_sha256)
+    script, spec = _spec(run, quote)
     spec["env"][VARIABLE] = label
-    spec |= {"labels": {RUN_LABEL: run.id, LABEL: label}, "name": f"{run.id}-{label}"}
+    spec |= {"labels": {RUN_LABEL: run.id, LABEL: label, DOES_LABEL: trigger.does}, "name": f"{run.id}-{label}"}
     source_job = None
     if trigger.kind == "cron":
         made = _scheduled_job(api, spec, trigger)
@@ -77,10 +82,20 @@ def create_schedule(run: Run, trigger: Trigger) -> Schedule:
         namespace=spec["namespace"],
         label=label,
         flavor=spec["flavor"],
-        script_sha256=run.script.sha256,
-        pushes_to=repository_of(script) or "",
+        script_sha256=quote.script_sha256,
+        pushes_to=repository_of(script) or constant_of(script, REPOSITORY) or "",
         source_job=source_job,
     )
+
+
+def _spec(run: Run, quote: ScheduleQuote) -> tuple[str, dict[str, Any]]:
+    """Return the script, and the request of a plain job of it."""
+    if quote.trigger.does == "train":
+        script = script_of(run)
+        return script, job_spec(run, script, quote.timeout_s)
+    assert run.series is not None
+    script = (run.folder / run.series.path).read_text(encoding="utf-8")
+    return script, job_spec(run, script, quote.timeout_s, purpose="evaluate") | {"flavor": quote.flavor}
 
 
 def label_of(trigger: Trigger, script_sha256: str) -> str:
@@ -156,7 +171,11 @@ def _of_job(info: ScheduledJobInfo) -> Standing:
     # huggingface_hub 1.33 leaves `last_job` as the server's own JSON, whatever its annotation says
     last: Any = info.status.last_job
     last_id = last.get("id") if isinstance(last, dict) else getattr(last, "id", None)
+    evaluates = (info.job_spec.labels or {}).get(DOES_LABEL) == "evaluate"
+    script = script_in(info.job_spec.environment or {}) if evaluates else None
     return Standing(
+        does="evaluate" if evaluates else "train",
+        repository=constant_of(script, REPOSITORY) if script else None,
         id=info.id,
         kind="cron",
         when=info.schedule or "",

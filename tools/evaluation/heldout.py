@@ -207,6 +207,7 @@ def _compare_teacher(items: Items) -> list[Comparison]:
 
 
 COMPARE: dict[Method, Callable[[Items], list[Comparison]]] = {
+    "sft": _compare_losses,
     "dpo": _compare_preferences,
     "kto": _compare_desirable,
     "reward": _compare_ranking,

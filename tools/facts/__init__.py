@@ -13,7 +13,7 @@ units stand in the field names, and nothing in it is ever changed: a later fact 
     repair.py       the one change that answers a failure
     evaluation.py   base against tuned
     export.py       quantised files and repositories on the Hub
-    schedule.py     a run that repeats itself
+    schedule.py     a run that repeats itself, and what is found of its checkpoints
     life.py         how the run goes on: taken up, reopened, noted, paid for, ended
 """
 
@@ -43,7 +43,7 @@ from .job import Alert, Course, Failure, Job, JobIntent, JobReport
 from .life import Answer, Ended, LlmCall, Note, Reopened, Resumed
 from .money import Approval, Quote, QuotePart
 from .repair import Change, Repair
-from .schedule import Schedule, ScheduleApproval, ScheduleQuote
+from .schedule import CheckpointSeries, Schedule, ScheduleApproval, ScheduleQuote, SeriesPoint, SeriesScript
 from .script import Check, Parameter, PreflightReport, Script
 from .spec import DatasetRef, ModelRef, Overrides, Spec, Trigger
 
@@ -58,6 +58,7 @@ __all__ = [
     "Candidate",
     "Change",
     "Check",
+    "CheckpointSeries",
     "Comparison",
     "Course",
     "Cut",
@@ -103,6 +104,8 @@ __all__ = [
     "ScheduleApproval",
     "ScheduleQuote",
     "Script",
+    "SeriesPoint",
+    "SeriesScript",
     "Sharding",
     "Spec",
     "Stage",

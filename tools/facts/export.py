@@ -22,6 +22,8 @@ class GgufProof(Fact):
     perplexity: float | None = None
     reference_perplexity: float | None = None
     """Of the merged model, over the same tokens."""
+    perplexity_error: float | None = None
+    """Standard error of the logarithm of their ratio, over rows."""
     measured_tokens: int | None = None
     agreement: float | None = None
     """Share of the tokens of the merged model's greedy answers that the file, too, holds for the likeliest."""
@@ -48,6 +50,8 @@ class Published(Fact):
     private: bool
     files: dict[str, str]
     """Names of the large files in it, and their SHA-256."""
+    kept: str = ""
+    """What of its card a person wrote where ftagent would have written, and which therefore stayed."""
 
 
 class Export(Fact):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from .base import Fact
+from .evaluation import Comparison
 from .spec import Trigger
 
 
@@ -42,7 +43,50 @@ class Schedule(Fact):
     flavor: str
     script_sha256: str
     pushes_to: str
-    """The repository of each firing: this, a hyphen, and the id of the firing's job."""
+    """Of a training, the repository of each firing: this, a hyphen, and the id of the firing's job. Of an evaluation,
+    where the results go."""
     state: Literal["active", "suspended", "deleted"] = "active"
     source_job: str | None = None
     """For a webhook, the job of which each firing is a copy; it ended at once, without training."""
+
+
+class SeriesScript(Fact):
+    """The script that evaluates new checkpoints, as it ran here once on a tiny one."""
+
+    path: str
+    sha256: str
+    repository: str
+    """Whose checkpoints it looks for, and where its results go."""
+    new: int
+    """Checkpoints that were there when it was proven."""
+    means: dict[str, float]
+    """What it measured of the tiny one."""
+    seconds: float
+    log: str
+
+
+class SeriesPoint(Fact):
+    """One checkpoint, as a firing has found it."""
+
+    label: str
+    """Its commit's title, its tag, its branch or its folder."""
+    step: int | None
+    repository: str
+    revision: str
+    folder: str
+    at: str
+    """When it was pushed."""
+    job: str | None
+    """The firing that measured it."""
+    rows_sha256: str
+    """The held-out rows; only checkpoints on the same ones can be compared."""
+    comparison: Comparison | None
+    """Beside the base model; None where the checkpoint is broken, or the base was not measured yet."""
+    broken: str = ""
+
+
+class CheckpointSeries(Fact):
+    """All checkpoints that were evaluated so far, oldest first."""
+
+    repository: str
+    points: tuple[SeriesPoint, ...]

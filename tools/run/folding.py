@@ -8,6 +8,7 @@ from ..facts import (
     TERMINAL_STAGES,
     Answer,
     Approval,
+    CheckpointSeries,
     DatasetReport,
     Ended,
     Evaluation,
@@ -29,6 +30,7 @@ from ..facts import (
     Schedule,
     ScheduleApproval,
     Script,
+    SeriesScript,
     Spec,
 )
 from ..journal import FACTS, Event
@@ -52,6 +54,8 @@ FILLS: dict[type[Fact], str] = {
     Evaluation: "evaluation",
     Export: "export",
     ScheduleApproval: "schedule_approval",
+    SeriesScript: "series",
+    CheckpointSeries: "checkpoints",
     Ended: "ended",
 }
 """Facts of which the latest counts, and the field of a run that holds it."""

@@ -14,6 +14,7 @@ from ..facts import (
     TERMINAL_STAGES,
     Answer,
     Approval,
+    CheckpointSeries,
     DatasetReport,
     Ended,
     Evaluation,
@@ -33,6 +34,7 @@ from ..facts import (
     Schedule,
     ScheduleApproval,
     Script,
+    SeriesScript,
     Spec,
     Stage,
 )
@@ -73,6 +75,9 @@ class Run(BaseModel):
     export: Export | None = None
     schedule_approval: ScheduleApproval | None = None
     schedules: tuple[Schedule, ...] = ()
+    series: SeriesScript | None = None
+    checkpoints: CheckpointSeries | None = None
+    """What scheduled evaluations had found when somebody looked last."""
     llm_calls: tuple[LlmCall, ...] = ()
     answers: tuple[Answer, ...] = ()
     notes: tuple[Note, ...] = ()

@@ -1,7 +1,7 @@
 """The whole export in one process: merge, convert, quantise, prove, and upload; the same on this machine and in a job.
 
-It and its neighbours (merge.py, convert.py, reference.py, importance.py, quantise.py, proof.py, upload.py) need the
-standard library, the packages of `ftagent[local,demo]`, and each other in one folder, but not ftagent:
+It and its neighbours (merge.py, convert.py, reference.py, importance.py, quantise.py, proof.py, shelf.py, upload.py)
+need the standard library, the packages of `ftagent[local,demo]`, and each other in one folder, but not ftagent:
 `python exported.py REQUEST ANSWER`. The request is a JSON object:
 
     model           the folder of the whole tuned model, or where to merge it to
@@ -15,12 +15,14 @@ standard library, the packages of `ftagent[local,demo]`, and each other in one f
     questions       chats without their answers, or beginnings of texts
     max_length, context, answer_tokens, compared_tokens
     checkout        null, or a llama.cpp checkout whose converter is used
-    repository      null, or {"id", "private", "card", "run"}: a model repository on the Hub (its token is HF_TOKEN);
-                    the card has `<!-- quantisations -->` where the table of the files goes; what an earlier try of the
-                    same run has put there is not made again
+    repository      null, or {"id", "private", "folder", "card", "run", "of"}: a model repository on the Hub (its token
+                    is HF_TOKEN), and the folder of it, "" or with a slash at its end; the card, null for none, has
+                    `<!-- quantisations -->` where the table of the files goes; what an earlier try of the same `run`
+                    has made from the same (`of`) and put there is not made again
 
 Each file is made under another name, and gets its own when it is proven. Progress lines tell `step` and `text`, the
-`stops`, each `file` as soon as it is proven (and uploaded), and each that `failed` and `why`. The answer:
+`stops`, each `file` as soon as it is proven (and uploaded), and each that `failed` and `why`. A file that is in the
+repository from an earlier try is not on this disk. The answer:
 
     files           [{"quantisation", "path", "size_bytes", "sha256", "importance", "proof"}], `path` in `folder`
     failed          {quantisation: why}; such a file is neither kept nor uploaded
@@ -40,22 +42,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from upload import TABLE, as_json, open_repository, put, put_text, quantisation_table, sha256_of
+from shelf import Shelf
+from upload import sha256_of, tell
 
 HERE = Path(__file__).parent
-EVIDENCE = "export.json"
 SCRATCH = ("intermediate*", "*.unproven.gguf", ".reference.part", ".*.py.request", ".*.py.answer")
 LARGEST_FLOAT16 = 65504.0
 """Weights beyond it are converted by way of bfloat16."""
 SAME_TOKENS = 0.9
 """Share of held-out rows that must be cut into the tokenizer's very tokens; all must keep their special ones."""
+SURE = 2.0
+"""Standard errors that perplexity may lie beyond its bound: on few rows it says little (about 95 % of chance)."""
 FLIPS = 2
 """Tokens of the greedy answers that may differ in any case: near ties, which rounding alone decides."""
-
-
-def tell(**told) -> None:
-    """Print one line for whoever follows."""
-    print("@progress " + json.dumps(told), flush=True)
 
 
 @contextmanager
@@ -199,6 +198,7 @@ class Maker:
             "special_tokens": found["special"],
             "same_tokens": found["same_tokens"],
             "perplexity": found["perplexity"],
+            "perplexity_error": found["perplexity_error"],
             "reference_perplexity": self.reference["perplexity"],
             "measured_tokens": self.reference["count"],
             "agreement": found["agreement"],
@@ -252,11 +252,11 @@ def failure(found: dict, reference: dict, wanted: dict, answer_tokens: int) -> s
     if not found["stopped"]:
         said = found["answer"][:80]
         return f"it did not stop within {answer_tokens} tokens on {found['asked']} questions; the last: {said!r}"
-    most = wanted["perplexity_ratio"]
-    if not (math.isfinite(ratio) and 1 / most <= ratio <= most):
+    most, error = wanted["perplexity_ratio"], found["perplexity_error"]
+    if not (math.isfinite(ratio) and abs(math.log(ratio)) - SURE * error <= math.log(most)):
         return (
             f"its perplexity is {found['perplexity']:.4g}, the merged model's {reference['perplexity']:.4g}: "
-            f"{ratio:.3g} times, where {wanted['name']} may have {most:g} times"
+            f"{ratio:.3g} times (± {100 * SURE * error:.1f} %), where {wanted['name']} may have {most:g} times"
         )
     if flips > max(FLIPS, (1 - wanted["agreement"]) * compared):
         return (
@@ -266,21 +266,6 @@ def failure(found: dict, reference: dict, wanted: dict, answer_tokens: int) -> s
     return None
 
 
-def publish(api, repository: dict, folder: Path, answer: dict) -> None:
-    """Upload the newest file, and card and evidence anew: whatever ends this later, the repository tells the truth."""
-    file, repo_id = answer["files"][-1], repository["id"]
-    tell(step="upload", text=f"{file['path']} to {repo_id}")
-    put(api, repo_id, folder / file["path"], file["path"], sha256=file["sha256"], message=f"Add {file['path']}")
-    write_card(api, repository, answer)
-    put_text(api, repo_id, as_json(answer | {"run": repository["run"]}), EVIDENCE, message="Keep the evidence")
-
-
-def write_card(api, repository: dict, answer: dict) -> None:
-    """Write the card, with the files that are there now."""
-    table = quantisation_table(answer["files"], answer["reference"].get("perplexity"))
-    put_text(api, repository["id"], repository["card"].replace(TABLE, table), "README.md", message="Write the card")
-
-
 def merge(request: dict, steps: Steps) -> None:
     """Merge the adapter, where there is one, into the folder of the whole model."""
     if request["adapter"] is not None:
@@ -288,52 +273,48 @@ def merge(request: dict, steps: Steps) -> None:
         steps.run("merge.py", {**request["adapter"], "destination": request["model"]})
 
 
-def earlier(api, repository: dict | None) -> dict:
-    """Return the files that an earlier try has proven and uploaded, by quantisation."""
-    if repository is None:
-        return {}
-    if open_repository(api, repository["id"], private=repository["private"]).is_new:
-        write_card(api, repository, {"files": [], "reference": {}})  # ours from its first file on
-    if not api.file_exists(repository["id"], EVIDENCE):
-        return {}
-    kept = json.loads(Path(api.hf_hub_download(repository["id"], EVIDENCE)).read_text(encoding="utf-8"))
-    return {file["quantisation"]: file for file in kept["files"]} if kept["run"] == repository["run"] else {}
-
-
-def make_all(request: dict, steps: Steps, api) -> dict:
+def make_all(request: dict, steps: Steps, shelf: Shelf | None) -> dict:
     """Make, and where that is wanted upload, one file after the other."""
-    maker, repository = Maker(request, steps), request["repository"]
-    known = earlier(api, repository)
-    merge(request, steps)
-    reference = maker.measure()
-    tell(stops=reference["stops"])
-    told = {key: reference[key] for key in ("perplexity", "count", "largest_weight", "dtype", "transformers")}
-    answer = {"files": [], "failed": {}, "reference": told, "stops": reference["stops"]}
+    known = {wanted["name"]: shelf.has(wanted["name"]) if shelf else None for wanted in request["quantisations"]}
+    maker = Maker(request, steps)
+    if shelf and known and all(known.values()):
+        made_from = {key: shelf.kept[key] for key in ("reference", "stops")}
+    else:
+        made_from = begin(maker)
+    tell(stops=made_from["stops"])
+    files, failed = [], {}
     for wanted in request["quantisations"]:
         name = wanted["name"]
         try:
-            answer["files"].append(known.get(name) or maker.make(wanted))
+            file = known[name] or maker.make(wanted)
         except Unproven as error:
-            answer["failed"][name] = str(error)
+            failed[name] = str(error)
             tell(failed=name, why=str(error))
             continue
-        if repository is not None and name not in known:
-            publish(api, repository, maker.folder, answer)
-        tell(file=answer["files"][-1])
-    return answer
+        if known[name]:
+            tell(step="upload", text=f"{file['path']} was proven and uploaded by an earlier try")
+        elif shelf:
+            shelf.take(maker.folder, file, made_from)
+        files.append(file)
+        tell(file=file)
+    return {"files": files, "failed": failed, **made_from}
+
+
+def begin(maker: Maker) -> dict:
+    """Merge and measure what the files are made from."""
+    merge(maker.request, maker.steps)
+    reference = maker.measure()
+    told = {key: reference[key] for key in ("perplexity", "count", "largest_weight", "dtype", "transformers")}
+    return {"reference": told, "stops": reference["stops"]}
 
 
 def main(request: dict) -> dict:
     """Make all files in a folder that nobody else works in, and leave nothing there but them."""
-    api, folder = None, Path(request["folder"])
-    if request["repository"] is not None:
-        from huggingface_hub import HfApi
-
-        api = HfApi()
+    shelf, folder = Shelf(request["repository"]) if request["repository"] else None, Path(request["folder"])
     with alone_in(folder) as lock:
         clean(folder)  # what a killed process left
         try:
-            return make_all(request, Steps(folder, lock), api)
+            return make_all(request, Steps(folder, lock), shelf)
         finally:
             clean(folder)
 

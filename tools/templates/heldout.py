@@ -1,10 +1,10 @@
 """Measure a base model and its fine-tuned twin on the same rows: loss of each row, and a few answers.
 
 Reads `base`, its `revision`, `checkpoint`, `is_adapter`, `sets` (by name: `rows`, a file, `loss_on` and `max_length`),
-`questions` and `max_new_tokens`. Answers with `items` (by the same names: `row`, `tokens`, and `base_loss` and
-`tuned_loss` in nats per token), `base_answers`, `tuned_answers`, `device`, `dtype` and `transformers`. Rows are
-tokenised, masked and cut as `SFTTrainer` does it, and both models see the same tokens. A row of which the cut leaves
-nothing to predict is left out, as in training.
+`questions` and `max_new_tokens`; with `tuned_only` the base is not measured. Answers with `items` (by the same names:
+`row`, `tokens`, and `base_loss` and `tuned_loss` in nats per token), `base_answers`, `tuned_answers`, `device`, `dtype`
+and `transformers`. Rows are tokenised, masked and cut as `SFTTrainer` does it, and both models see the same tokens. A
+row of which the cut leaves nothing to predict is left out, as in training.
 """
 
 import json
@@ -219,9 +219,11 @@ def measure(model, name: str, sets: dict[str, list[Row]], tokenizer, request: di
 
 def models(request: dict, device: str, dtype: torch.dtype, load=load) -> Iterator[tuple]:
     """Yield the base and its name, and then the tuned model, which takes its place: two may not fit."""
-    model = load(request["base"], request["revision"], device, dtype)
-    yield "base", model
-    if request["is_adapter"]:
+    tuned_only, is_adapter = request.get("tuned_only", False), request["is_adapter"]
+    model = None if tuned_only and not is_adapter else load(request["base"], request["revision"], device, dtype)
+    if not tuned_only:
+        yield "base", model
+    if is_adapter:
         model = add_adapter(model, request["checkpoint"], dtype)
     else:
         del model
@@ -239,18 +241,17 @@ def main(request: dict) -> dict:
     device, dtype = pick_device()
     tokenizer = load_tokenizer(request)
     sets = {name: read_rows(chosen, tokenizer) for name, chosen in request["sets"].items()}
-    found = [measure(model, name, sets, tokenizer, request) for name, model in models(request, device, dtype)]
-    (base_losses, base_answers), (tuned_losses, tuned_answers) = found
+    found = {name: measure(model, name, sets, tokenizer, request) for name, model in models(request, device, dtype)}
     return {
         "items": {
-            name: [
-                {"row": row.number, "tokens": row.trained, "base_loss": base, "tuned_loss": tuned}
-                for row, base, tuned in zip(rows, base_losses[name], tuned_losses[name], strict=True)
+            kind: [
+                {"row": row.number, "tokens": row.trained}
+                | {f"{name}_loss": losses[kind][place] for name, (losses, _) in found.items()}
+                for place, row in enumerate(rows)
             ]
-            for name, rows in sets.items()
+            for kind, rows in sets.items()
         },
-        "base_answers": base_answers,
-        "tuned_answers": tuned_answers,
+        **{f"{name}_answers": said for name, (_, said) in found.items()},
         **measured_with(device, dtype),
     }
 

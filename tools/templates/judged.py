@@ -74,8 +74,8 @@ def likelihoods(request: dict, prepared: Dataset, tokenizer) -> dict:
     }
     if request["method"] == "kto":
         items = [
-            {"row": row[NUMBER], "label": bool(row["label"]), "base": base, "tuned": tuned}
-            for row, base, tuned in zip(prepared, found["base"], found["tuned"], strict=True)
+            {"row": row[NUMBER], "label": bool(row["label"])} | {name: values[n] for name, values in found.items()}
+            for n, row in enumerate(prepared)
         ]
     else:
         items = [
