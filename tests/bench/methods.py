@@ -77,7 +77,8 @@ def main() -> None:
         for name in ("docstrings.jsonl", "pairs.jsonl", "judged.jsonl", "questions.jsonl"):
             (home / name).symlink_to(EXAMPLES / name)
         (home / "short.py").write_text(SHORT, encoding="utf-8")
-        print(f"{'method':<14}{'number':<24}{'first':>10}{'last':>10}  moved   seconds   peak GiB   preflight s", flush=True)
+        print(f"{'method':<14}{'number':<24}{'first':>10}{'last':>10}  moved ", end="")
+        print("  seconds   peak GiB   preflight s", flush=True)
         for line in (row for case in wanted(only) for row in told(case, home)):
             print(line, flush=True)
 
