@@ -146,7 +146,9 @@ def fact_line(event: Event) -> Text | None:
     """Return the line for a settled fact, or None for what a person need not see."""
     match FACTS[event.kind].model_validate(event.data):
         case Spec() as spec:
-            return _line(True, "plan", f"{spec.method} of {spec.model} on {spec.dataset}", ", ".join(spec.targets))
+            unread = f"not understood, and not followed: {'; '.join(spec.unread)}" if spec.unread else ""
+            named = f"{spec.method} of {spec.model} on {spec.dataset}"
+            return _line(True, "plan", named, ", ".join(spec.targets), unread)
         case DatasetReport() as data:
             held = f", {data.holdout.rows} held out" if data.holdout else ""
             return _line(

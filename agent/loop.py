@@ -36,7 +36,7 @@ from .notify import notifiers
 from .rails import planner_failure
 from .sweep import Sweep, run_sweep
 from .switch import Planner
-from .toolbox import Ask, Toolbox, ToolInfo, input_schema, tool_info
+from .toolbox import Ask, Toolbox, ToolInfo, input_schema, only_plans, tool_info
 
 MAX_STEPS = 1000
 """Of the loop; an LLM has `progress.MOST_TURNS` of them, and the built-in planner needs one a step."""
@@ -311,7 +311,7 @@ def _end_stopped(toolbox: Toolbox, keeps_job: bool) -> str:
 
 
 def _ending(run: Run, dry_run: bool, answer: str) -> Ended:
-    if next_tool(run) == "submit_job" and dry_run:
+    if next_tool(run) == "submit_job" and (dry_run or only_plans(run)):
         return Ended(status="dry_run", reason=answer)
     if run.report is not None and run.report.stage in ("cancelled", "timed_out"):
         return Ended(status="cancelled" if run.report.stage == "cancelled" else "timed_out", reason=run.report.reason)

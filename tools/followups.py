@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator
 
 from .errors import InputError
 from .words import Reading, read_words
-from .words.choices import BENCHMARK, METHODS, PLACES, QUANTISATION, TARGETS, refusal
-from .words.values import LIMITS, OVERRIDES
+from .words.choices import BENCHMARK, FLAVOR, METHODS, PLACES, QUANTISATION, TARGETS, refusal
+from .words.values import BARE_RATE, LIMITS, OVERRIDES
 
 CHANGEABLE = "rank 64, learning rate 1e-4, 3 epochs, batch size 8, on other.jsonl, budget 5, without export"
 _AGAIN = re.compile(
@@ -44,12 +44,21 @@ def changed_request(request: str, change: str) -> str:
     stated = read_words(_without_loose_names(change))
     stated.backend = next((name for name, pattern in PLACES if re.search(pattern, change, re.IGNORECASE)), None)
     values = {**stated.overrides, **_limits(stated)}
-    if not (values or stated.targets or stated.refused_targets or stated.method or stated.backend or _names(stated)):
+    if not (
+        values
+        or stated.targets
+        or stated.refused_targets
+        or stated.method
+        or stated.backend
+        or stated.flavor
+        or _names(stated)
+    ):
         raise InputError(f"`{change}` changes nothing that is understood.", hint=f"such as: {CHANGEABLE}")
     earlier = read_words(request)
     for old, new in ((earlier.model, stated.model), (earlier.dataset, stated.dataset)):
         if new is not None and old is not None:
-            request = request.replace(old, new)
+            spoken = re.escape(old).replace(r"\-", "[- ]")  # `Llama 3.1 8B` is read with hyphens
+            request = re.sub(spoken, lambda _, name=new: name, request)
             change = re.sub(rf"(?:\b(?:on|with|from|model|dataset)\s+)?{re.escape(new)}", "", change)
     request = without_values(request, values)
     request = _cut(request, [*_choices(stated)], read_words(request))
@@ -60,7 +69,7 @@ def changed_request(request: str, change: str) -> str:
 def without_values(request: str, names: Iterable[str]) -> str:
     """Return the request without what it states of these values; names of models, data and files stay whole."""
     wanted = set(names)
-    patterns = [value.pattern for value in (*OVERRIDES, *LIMITS) if value.name in wanted]
+    patterns = [value.pattern for value in (*OVERRIDES, *LIMITS, BARE_RATE) if value.name in wanted]
     patterns += [pattern for name, pattern in _LISTS.items() if name in wanted]
     return _cut(request, patterns, read_words(request))
 
@@ -87,6 +96,8 @@ def _choices(stated: Reading) -> Iterator[str]:
         yield from (pattern for _, pattern in METHODS)
     if stated.backend is not None:
         yield from (pattern for _, pattern in PLACES)
+    if stated.flavor is not None:
+        yield rf"(?:\bon )?(?:an? |the )?{FLAVOR.pattern}"
     yield from (refusal(pattern) for target, pattern in TARGETS if target in stated.targets)
 
 

@@ -83,7 +83,7 @@ def pick_hardware(
         # all completions of a prompt.
         accumulation=stated.gradient_accumulation_steps
         or (1 if stated.per_device_train_batch_size and spec.method not in REWARDED_METHODS else None),
-        checkpointing=checkpointing,
+        checkpointing=_agreed("checkpointing", stated.gradient_checkpointing, checkpointing),
     )
     flavors, prices = _flavors(spec, flavor)
     flavors = _possible(wish, flavors)
@@ -105,21 +105,36 @@ def _flavors(spec: Spec, wanted: str | None) -> tuple[list[Flavor], Catalog | No
     """Return the flavors that the run may train on, and the catalog behind them where they are rented.
 
     Raises:
-        ToolError: There is no such flavor, or it belongs to another backend than the one that was stated.
+        ToolError: There is no such flavor, it belongs to another backend than the one that was stated, or it is
+            another one than the person stated.
     """
     rented = spec.backend == "hf-jobs" if wanted is None else wanted != LOCAL
     if "backend" in spec.stated and rented != (spec.backend == "hf-jobs"):
         raise ToolError(f"`{one_line(str(wanted))}` is no flavor of {spec.backend}.", hint="leave flavor out")
-    if not rented:
-        return [local_flavor(probe_machine())], None
-    prices = catalog()
-    if wanted is None:
-        return list(prices.flavors), prices
-    named = [flavor for flavor in prices.flavors if flavor.name == wanted]
-    if not named:
-        known = ", ".join(flavor.name for flavor in prices.flavors)
-        raise ToolError(f"`{one_line(wanted)}` is no flavor.", hint=f"one of {LOCAL}, {known}")
+    prices = catalog() if rented else None
+    flavors = list(prices.flavors) if prices else [local_flavor(probe_machine())]
+    if spec.flavor is not None:
+        flavors = _named(spec.flavor, flavors)
+    if wanted is None or not rented:
+        return flavors, prices
+    named = _named(wanted, flavors)
     return named, prices
+
+
+def _named(name: str, flavors: Sequence[Flavor]) -> list[Flavor]:
+    """Return the flavor of this name, or those with the GPU of this name.
+
+    Raises:
+        ToolError: There is none.
+    """
+    said = name.casefold()
+    named = [flavor for flavor in flavors if said in (flavor.name, flavor.gpu.name.casefold() if flavor.gpu else None)]
+    if named:
+        return named
+    if flavors[0].is_local:
+        raise ToolError(f"this machine is no `{one_line(name)}`.", hint="--backend hf-jobs rents one")
+    known = ", ".join([LOCAL, *(flavor.name for flavor in flavors)])
+    raise ToolError(f"`{one_line(name)}` is no flavor.", hint=f"one of {known}")
 
 
 def _agreed(name: str, stated: T | None, given: T | None) -> T | None:

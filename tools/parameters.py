@@ -33,7 +33,7 @@ FROM_HARDWARE = {
 # What `write_script` itself decides, and a planner may set.
 SETTABLE = (
     *("learning_rate", "lr_scheduler_type", "warmup_ratio", "weight_decay", "r", "lora_alpha", "packing", "seed"),
-    *("beta", "temperature"),
+    *("beta", "temperature", "lora_dropout"),
 )
 
 BY_PLANNER = "set by the planner"
@@ -95,9 +95,11 @@ def choose_parameters(
         ToolError: An override is refused.
     """
     stated = spec.overrides.given()
+    if "gradient_checkpointing" in stated:
+        stated["activation_checkpointing"] = stated.pop("gradient_checkpointing")
     wanted = _checked(overrides, stated)
     settled = {name: getattr(hardware, field) for name, field in FROM_HARDWARE.items()} | wanted | stated
-    if settled["adapter"] == "full" and (useless := {"r", "lora_alpha"} & (stated | wanted).keys()):
+    if settled["adapter"] == "full" and (useless := {"r", "lora_alpha", "lora_dropout"} & (stated | wanted).keys()):
         raise ToolError(
             f"this run trains all weights: there is no adapter for {' and '.join(sorted(useless))}.",
             hint="call pick_hardware with adapter lora, or leave the rank out",
@@ -162,6 +164,7 @@ def _rules(
         rank = settled.get("r", 16)
         rules.append(_rule("r", rank, f"on all linear layers; enough for small datasets ({_REGRET})"))
         rules.append(_rule("lora_alpha", 2 * rank, "twice the rank"))
+        rules.append(_default("lora_dropout", 0.0, "as PEFT"))
     return rules
 
 

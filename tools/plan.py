@@ -94,6 +94,8 @@ def refuse_unanswerable(spec: Spec) -> None:
         raise InputError(
             "a reward model generates nothing, and GGUF is for models that do.", hint="leave the export out"
         )
+    if spec.backend != "local":
+        return  # a job brings along what it needs
     others = [name for name in benchmarks if name != HUMAN_EVAL]
     if others and importlib.util.find_spec("lm_eval") is None:
         raise InputError(f"{', '.join(others)} need lm-eval.", hint="pip install 'ftagent[eval]'")
@@ -153,12 +155,15 @@ def _spec(request: str, reading: Reading, settings: Settings) -> Spec:
         inferred["method"] = "no method is named, and supervised fine-tuning is the usual first step"
     targets = _targets(reading, stated, inferred)
     backend = settings.backend or reading.backend
-    if backend is None:
+    if backend is None and reading.flavor is not None:
+        backend = "hf-jobs"
+        inferred["backend"] = f"{reading.flavor} is rented from Hugging Face Jobs"
+    elif backend is None:
         backend = "local"
         inferred["backend"] = "neither the instruction nor the settings name one"
     else:
         stated.append("backend")
-    stated += [name for name in ("budget_usd", "max_hours", "trigger") if getattr(reading, name) is not None]
+    stated += [name for name in ("budget_usd", "max_hours", "flavor", "trigger") if getattr(reading, name) is not None]
     assert reading.model is not None and reading.dataset is not None
     return Spec.model_validate(
         {
@@ -173,6 +178,9 @@ def _spec(request: str, reading: Reading, settings: Settings) -> Spec:
             "budget_usd": reading.budget_usd,
             "backend": backend,
             "max_hours": reading.max_hours,
+            "flavor": reading.flavor,
+            "plan_only": reading.plan_only,
+            "unread": reading.unread,
             "trigger": reading.trigger,
             "stated": tuple(stated),
             "inferred": inferred,

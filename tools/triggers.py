@@ -44,7 +44,7 @@ _CADENCES: tuple[tuple[str, str], ...] = (
     ("evening", r"(?:every|each) evening|jeden abend|chaque soir"),
     ("day", r"daily|(?:every|each) day|täglich|jeden tag|chaque jour|tous les jours"),
     ("weekdays", r"(?:on |every |each )?(?:weekdays?|workdays?|working days?)|werktags|en semaine"),
-    ("weekends", r"(?:on |every |each |at )?(?:the )?weekends?|am wochenende|le week-?end"),
+    ("weekends", r"(?:on |every |each |at )(?:the )?weekends?|(?:the )?weekends|am wochenende|le week-?end"),
     ("named", rf"{_EACH}\s+(?P<days>(?:{_ANY_DAY})(?:(?:\s*,\s*|\s+(?:and|und|et)\s+)(?:{_ANY_DAY}))*)"),
     ("date", r"(?:on |am |le )?(?:the )?(?P<date>\d{1,2})(?:st|nd|rd|th|\.|er)? (?:day )?of (?:each|every|the) month"),
     ("week", r"weekly|(?:every|each) week|wöchentlich|jede woche|chaque semaine"),

@@ -30,6 +30,8 @@ from .settings import Settings
 
 PROGRESS = "@progress "
 TAIL_LINES = 40
+SHORT_WRITE = re.compile(r"No space left on device|File too large|\d+ requested and \d+ written")
+"""What Python says of a write that the disk cut short; the last is numpy's `tofile`, which hides the reason."""
 PROGRESS_BAR = re.compile(r"\d+%\|")
 """What tqdm draws, once more at its end, below the error that ended it."""
 
@@ -189,4 +191,6 @@ def _way_out(settings: Settings, tail: deque[str], log: Path) -> str:
     for line in tail:
         if line.startswith("ModuleNotFoundError"):
             return f"{settings.python} -m pip install 'ftagent[local,demo]'"
+        if SHORT_WRITE.search(line):
+            return f"the disk is full, or files may not grow so large here: make room and go on; its output is in {log}"
     return f"its whole output is in {log}"

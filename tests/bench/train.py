@@ -6,10 +6,10 @@
 
 All start from SmolLM2-135M-Instruct and train one epoch on the same rows, answers only (the rows are prompts with
 completions, of which TRL trains the answer by default, too). The contestants take turns, A B C A B C, since a machine's
-load comes and goes; steps are timed alike in all of them (`watched/sitecustomize.py`), without loading and saving. In
-the first round each trains on all rows, and the loss of what came out is measured on rows that nobody trained on; in
-the others on a part of them. A CPU that emulates bf16 trains in it on that part only, once, and ours beside it: losses
-compare at equal tokens. Full fine-tuning takes about 3 GiB, nothing else more than 2.
+load comes and goes; steps are timed alike in all of them (`watched/sitecustomize.py`), without loading and saving. The
+first steps make a CPU's kernels and are slow, so each round is on all rows. After the first one the loss of what came
+out is measured on rows that nobody trained on. A CPU that emulates bf16 trains in it on a part of the rows only, once,
+and ours beside it: losses compare at equal tokens. Full fine-tuning takes about 3 GiB, nothing else more than 2.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Budget(NamedTuple):
 
     rows: int
     share: int
-    """The smaller budget is every row of so many."""
+    """A contestant that is slow here trains on every row of so many."""
     heldout: int
     aim: float | None
     """Trained tokens a second of ours, over those of the fastest other; None: ours against ours with a choice less."""
@@ -204,8 +204,7 @@ def run_set(name: str, rounds: int, home: Path) -> None:
         for who in contestants:
             if turn and who.is_slow:
                 continue  # it takes as long as all the others
-            whole = turn == 0 and not who.is_slow
-            training = bench.train(who, budget.rows if whole else len(part), judged=turn == 0)
+            training = bench.train(who, len(part) if who.is_slow else budget.rows, judged=turn == 0)
             print(f"  {name}, round {turn + 1}: {who.name}: {training}", file=sys.stderr, flush=True)
     print_table(name, bench.results)
     if run.hardware is not None:

@@ -197,6 +197,84 @@ def test_other_wordings_and_languages_are_read(text: str, said: dict[str, Any]) 
     assert reading.questions == []
 
 
+# As before: of these, half were read wrongly when they were written.
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "Please take meta-llama/Llama-3.2-1B-Instruct and teach it my_chats.jsonl with QLoRA rank 32, alpha 64, "
+            "two epochs at 2e-4; don't spend more than ten dollars",
+            {"adapter": "qlora", "r": 32, "lora_alpha": 64, "learning_rate": 2e-4, "budget_usd": 10},
+        ),
+        (
+            "I want a reward model from Qwen/Qwen2.5-0.5B-Instruct trained on trl-lib/ultrafeedback_binarized, seed 7",
+            {"model": "Qwen/Qwen2.5-0.5B-Instruct", "dataset": "trl-lib/ultrafeedback_binarized", "method": "reward"},
+        ),
+        (
+            "run GRPO with Qwen2.5-1.5B-Instruct on openai/gsm8k (main config) on an a100-large, at most 3 hours",
+            {"dataset": "openai/gsm8k", "subset": "main", "flavor": "a100-large", "max_hours": 3},
+        ),
+        (
+            "fine tune qwen3 0.6b on codeforces-cots, then gguf it",
+            {"model": "qwen3-0.6b", "dataset": "codeforces-cots"},
+        ),
+        (
+            "LoRA-tune llama 3.1 8b instruct on databricks-dolly-15k under $8 with lr=2e-4 r=8",
+            {"model": "llama-3.1-8b-instruct", "dataset": "databricks-dolly-15k", "budget_usd": 8, "r": 8},
+        ),
+        ("fine-tune the 0.6B Qwen3 on acme/notes", {"model": "Qwen3-0.6B", "dataset": "acme/notes"}),
+        ("train Qwen3-0.6B with dataset=acme/chat-logs adapter=full", {"dataset": "acme/chat-logs", "adapter": "full"}),
+        (
+            "fine-tune with QLoRA: model=Qwen/Qwen3-14B, data=acme/notes, gpu=l40s, cost<=$10",
+            {"model": "Qwen/Qwen3-14B", "dataset": "acme/notes", "flavor": "l40s", "budget_usd": 10},
+        ),
+        (
+            "tune microsoft/phi-4 on acme/notes with 8k tokens context, gradient checkpointing, warmup 3%, dropout 5%",
+            {"max_length": 8192, "gradient_checkpointing": True, "warmup_ratio": 0.03, "lora_dropout": 0.05},
+        ),
+        ("continue pretraining SmolLM2-135M on wiki.txt, block size 512", {"dataset": "wiki.txt", "max_length": 512}),
+        (
+            "fine-tune Qwen3-0.6B on open-r1/codeforces-cots but only the python subset, 4-bit, on my own machine",
+            {"subset": "python", "adapter": "qlora", "backend": "local"},
+        ),
+        (
+            "fine-tune Qwen3-0.6B on acme/notes, then quantize to 4 bit gguf",
+            {"quantisations": ("Q4_K_M",), "adapter": None},
+        ),
+        ("fine-tune Qwen3-0.6B on acme/notes but never on the test split", {"split": None}),
+        ("fine-tune Qwen3-0.6B on acme/notes, evaluate on the test split", {"split": None, "targets": ("evaluate",)}),
+        ("fine-tune Qwen3-0.6B on acme/notes in half an hour for 50 cents", {"max_hours": 0.5, "budget_usd": 0.5}),
+        ("fine-tune Qwen3-0.6B on acme/notes; I've got 90 minutes and 2 bucks", {"max_hours": 1.5, "budget_usd": 2}),
+        ("fine-tune Qwen3-0.6B on acme/notes over the weekend", {"trigger": None, "targets": ()}),
+        ("what would it cost to fine-tune Qwen3-8B on acme/notes?", {"plan_only": True, "model": "Qwen3-8B"}),
+        ("just validate acme/notes for Qwen3-0.6B, don't train", {"plan_only": True, "dataset": "acme/notes"}),
+        ("train Qwen3-0.6B on acme/notes, and don't train on the test rows", {"plan_only": False}),
+    ],
+)
+def test_wordings_of_a_third_hand_are_read(text: str, said: dict[str, Any]) -> None:
+    reading = read_words(text)
+    found = {**vars(reading), **reading.overrides}
+    assert {name: found.get(name) for name in said} == said
+    assert (reading.questions, reading.unread) == ([], ())
+
+
+@pytest.mark.parametrize(
+    ("said", "unread"),
+    [
+        ("hold out 5%", "hold out 5%"),
+        ("evaluate every 200 steps", "evaluate every 200 steps"),
+        ("warmup of 100 steps", "warmup of 100 steps"),
+        ("neftune noise 5 and label smoothing 0.1", "neftune noise 5"),
+        ("use the first 5000 rows", "use the first 5000 rows"),
+        ("push it to acme/other-name", "acme/other-name"),
+    ],
+)
+def test_what_nobody_understood_is_said(said: str, unread: str) -> None:
+    reading = read_words(f"fine-tune Qwen3-0.6B on a/b, {said}")
+    assert any(unread in part for part in reading.unread)
+    assert "max_steps" not in reading.overrides
+
+
 @pytest.mark.parametrize(
     ("text", "asked"),
     [

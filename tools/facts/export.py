@@ -22,6 +22,8 @@ class GgufProof(Fact):
     perplexity: float | None = None
     reference_perplexity: float | None = None
     """Of the merged model, over the same tokens."""
+    perplexity_error: float | None = None
+    """Standard error of the logarithm of their ratio, over rows."""
     measured_tokens: int | None = None
     agreement: float | None = None
     """Share of the tokens of the merged model's greedy answers that the file, too, holds for the likeliest."""

@@ -63,6 +63,8 @@ class Overrides(Fact):
     adapter: Adapter | None = None
     r: int | None = None
     lora_alpha: int | None = None
+    lora_dropout: float | None = None
+    gradient_checkpointing: bool | None = None
     beta: float | None = None
     temperature: float | None = None
     num_generations: int | None = None
@@ -94,6 +96,12 @@ class Spec(Fact):
     budget_usd: float | None = None
     backend: Literal["local", "hf-jobs"] = "local"
     max_hours: float | None = None
+    flavor: str | None = None
+    """A flavor of Hugging Face Jobs or the name of a GPU, where one was stated."""
+    plan_only: bool = False
+    """The person wants to know what it would be: no job is submitted."""
+    unread: tuple[str, ...] = ()
+    """Parts of the request that have a number or a repository in them and were not understood."""
     trigger: Trigger | None = None
     """When it is to be repeated, where that was said."""
     stated: tuple[str, ...] = ()

@@ -28,6 +28,7 @@ import hashlib
 import json
 import math
 import os
+import random
 import resource
 import shutil
 import sys
@@ -71,6 +72,7 @@ PARAMETERS = ["adapter", "learning_rate"]
 ADAPTER = "lora"
 R = 16
 LORA_ALPHA = 32
+LORA_DROPOUT = 0.0
 PRECISION = "fp32"
 ACTIVATION_CHECKPOINTING = False
 NUM_TRAIN_EPOCHS = 1.0
@@ -170,8 +172,9 @@ def prepare(rows: Dataset) -> Dataset:
 
 
 def spread(rows: Dataset, count: int) -> Dataset:
-    """Return at most `count` rows from all over the set."""
-    return rows.select(range(0, len(rows), max(1, math.ceil(len(rows) / count))))
+    """Return at most `count` rows from all over the set, drawn: at even steps, labels in turns would all be alike."""
+    drawn = random.Random(42).sample(range(len(rows)), min(count, len(rows)))
+    return rows.select(sorted(drawn))
 
 
 def write_rows(rows: Dataset, path: Path) -> str:
@@ -346,7 +349,9 @@ def lora() -> LoraConfig | None:
     """Return the adapter to train, or None when the weights themselves are trained."""
     if ADAPTER == "full":
         return None
-    return LoraConfig(r=R, lora_alpha=LORA_ALPHA, target_modules="all-linear", task_type=TASK)
+    return LoraConfig(
+        r=R, lora_alpha=LORA_ALPHA, lora_dropout=LORA_DROPOUT, target_modules="all-linear", task_type=TASK
+    )
 
 
 def quantization() -> BitsAndBytesConfig | None:

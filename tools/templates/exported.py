@@ -51,6 +51,8 @@ LARGEST_FLOAT16 = 65504.0
 """Weights beyond it are converted by way of bfloat16."""
 SAME_TOKENS = 0.9
 """Share of held-out rows that must be cut into the tokenizer's very tokens; all must keep their special ones."""
+SURE = 2.0
+"""Standard errors that perplexity may lie beyond its bound: on few rows it says little (about 95 % of chance)."""
 FLIPS = 2
 """Tokens of the greedy answers that may differ in any case: near ties, which rounding alone decides."""
 
@@ -196,6 +198,7 @@ class Maker:
             "special_tokens": found["special"],
             "same_tokens": found["same_tokens"],
             "perplexity": found["perplexity"],
+            "perplexity_error": found["perplexity_error"],
             "reference_perplexity": self.reference["perplexity"],
             "measured_tokens": self.reference["count"],
             "agreement": found["agreement"],
@@ -249,11 +252,11 @@ def failure(found: dict, reference: dict, wanted: dict, answer_tokens: int) -> s
     if not found["stopped"]:
         said = found["answer"][:80]
         return f"it did not stop within {answer_tokens} tokens on {found['asked']} questions; the last: {said!r}"
-    most = wanted["perplexity_ratio"]
-    if not (math.isfinite(ratio) and 1 / most <= ratio <= most):
+    most, error = wanted["perplexity_ratio"], found["perplexity_error"]
+    if not (math.isfinite(ratio) and abs(math.log(ratio)) - SURE * error <= math.log(most)):
         return (
             f"its perplexity is {found['perplexity']:.4g}, the merged model's {reference['perplexity']:.4g}: "
-            f"{ratio:.3g} times, where {wanted['name']} may have {most:g} times"
+            f"{ratio:.3g} times (± {100 * SURE * error:.1f} %), where {wanted['name']} may have {most:g} times"
         )
     if flips > max(FLIPS, (1 - wanted["agreement"]) * compared):
         return (

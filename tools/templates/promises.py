@@ -6,11 +6,13 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
-UNUSED = ("r", "lora_alpha", "max_steps", "logging_steps", "warmup_ratio", "max_completion_length")
+UNUSED = ("r", "lora_alpha", "lora_dropout", "max_steps", "logging_steps", "warmup_ratio", "max_completion_length")
 """Parameters that a rehearsal changes, or that are no argument of the trainer's."""
 LABELS_FROM = 2000
 """Raw rows whose labels are looked at."""
 MOST = 0.5
+BY_CHANCE = 1e-3
+"""Below this probability something else than chance is at work."""
 
 
 def plain_value(value: Any) -> Any:
@@ -126,11 +128,12 @@ def look_at_verdicts(names: dict[str, Any], raw: Any) -> None:
 
 
 def _is_fair(names: dict[str, Any], raw: Any) -> bool:
-    """Whether both verdicts are so common in the data that some rows must have both."""
-    if "label" not in raw.column_names or len(names["train"]) < 8:
+    """Whether both verdicts are so common in the data that the script's rows cannot all have one by chance."""
+    if "label" not in raw.column_names:
         return False
     labels = [bool(label) for label in raw["label"]]
-    return 0.3 < sum(labels) / len(labels) < 0.7
+    share = sum(labels) / len(labels)
+    return max(share, 1 - share) ** len(names["train"]) < BY_CHANCE
 
 
 def asked_by(row: dict[str, Any]) -> str | None:

@@ -132,11 +132,30 @@ def agreeing(context: llama_cpp.LlamaContext, answer: dict) -> list[bool]:
 
 def measured(gguf: str, reference: dict) -> dict:
     """Return perplexity on the rows and agreement on the answers, over the reference's own tokens."""
-    rows = [row["measured"] for row in reference["rows"] if len(row["measured"]) > 1]
-    context = open_model(gguf, max(map(len, [*rows, *(answer["tokens"] for answer in reference["answers"])])))
-    perplexity = math.exp(sum(loss(context, tokens) for tokens in rows) / reference["count"])
+    rows = [row for row in reference["rows"] if len(row["measured"]) > 1]
+    sequences = [*(row["measured"] for row in rows), *(answer["tokens"] for answer in reference["answers"])]
+    context = open_model(gguf, max(map(len, sequences)))
+    nats = [loss(context, row["measured"]) for row in rows]
     same = [agrees for answer in reference["answers"] for agrees in agreeing(context, answer)]
-    return {"perplexity": perplexity, "agreement": sum(same) / len(same)}
+    return {
+        "perplexity": math.exp(sum(nats) / reference["count"]),
+        "perplexity_error": standard_error(rows, nats),
+        "agreement": sum(same) / len(same),
+    }
+
+
+def standard_error(rows: list[dict], nats: list[float]) -> float:
+    """Return the standard error of the logarithm of a file's perplexity over the reference's; 0 for a single row.
+
+    Both measured the same rows, so it is that of a ratio of sums (nats lost over tokens) over rows that were drawn:
+    Cochran, Sampling Techniques, 1977, section 2.11.
+    """
+    lost = np.array([file - row["nats"] for file, row in zip(nats, rows, strict=True)])
+    tokens = np.array([len(row["measured"]) - 1 for row in rows])
+    if len(rows) < 2:
+        return 0.0
+    residuals = lost - lost.sum() / tokens.sum() * tokens
+    return float(np.sqrt(len(rows) / (len(rows) - 1) * (residuals**2).sum()) / tokens.sum())
 
 
 def main(request: dict) -> dict:

@@ -3,7 +3,8 @@
 Reads `model` (a folder), `rows` (each `{"messages"}` or `{"text"}`), `questions` (chats, or plain text), `max_length`
 and `answer_tokens`. Answers with
 
-- `rows`: `text` as the chat template renders it, its `tokens`, whether the tokenizer `adds` special ones by itself
+- `rows`: `text` as the chat template renders it, its `tokens`, whether the tokenizer `adds` special ones by itself,
+  the tokens that are `measured`, and their loss in `nats`
 - `answers`: the `tokens` of a question with the model's own greedy answer, which begins at `start`
 - `perplexity` over all tokens of `rows` but the first of each, and their `count`
 - `special`: numbers of tokens that are no text, `stops`: the texts of those that end an answer
@@ -77,7 +78,9 @@ def main(request: dict) -> dict:
         model = model.to("cuda")
     rows = [prepare(row, tokenizer, request["max_length"]) for row in request["rows"]]
     count = sum(len(row["measured"]) - 1 for row in rows)
-    nats = sum(loss(model, row["measured"]) for row in rows if len(row["measured"]) > 1)
+    for row in rows:
+        row["nats"] = loss(model, row["measured"]) if len(row["measured"]) > 1 else 0.0
+    nats = sum(row["nats"] for row in rows)
     return {
         "rows": rows,
         "answers": [answer(model, tokenizer, question, request["answer_tokens"]) for question in request["questions"]],

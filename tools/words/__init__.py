@@ -7,7 +7,8 @@ as it was said. Where two statements contradict each other, the answer is a ques
     text.py         one way to write quotes, commas and spaces, whatever the script
     names.py        model, dataset, subset, split, teacher, rewards
     values.py       numbers with a name, budget and time
-    choices.py      method, targets, place, quantisations, benchmarks
+    choices.py      method, targets, place, flavor, quantisations, benchmarks
+    unread.py       what was left
     reading.py      all of it, in the order in which it must be read
 """
 

@@ -16,6 +16,7 @@ from .languages import (
     NOR,
     NOT,
     NOT_AFTER,
+    PLAN_ONLY,
     PUBLISH,
     SCHEDULE,
     THERE,
@@ -42,7 +43,20 @@ _ANY_TARGET = f"(?:{'|'.join(pattern for _, pattern in TARGETS)})"
 
 PLACES: tuple[tuple[str, str], ...] = (("local", HERE), ("hf-jobs", THERE))
 
+# The names of Hugging Face Jobs (`hf jobs hardware`), and GPUs by what people call them.
+FLAVOR = re.compile(
+    r"(?<![\w./-])(?:(?P<flavor>cpu-(?:basic|upgrade|xl|performance)|t4-(?:small|medium)|(?:l4|l40s|a100|h100|h200|b200)x\d|"
+    r"a10g-(?:small|large(?:x\d)?)|a100-large|rtx-pro-6000(?:x\d)?)|"
+    r"(?P<gpu>t4|l4|l40s|a10g?|v100|a100|h100|h200|b200|rtx pro 6000))(?![\w./-])"
+)
+
 QUANTISATION = re.compile(r"\b(q[2-8]_(?:k(?:_[sml])?|[01])|iq\d_\w+|bf16|f16|f32)(?:\s+gguf)?\b", re.IGNORECASE)
+_BITS = re.compile(
+    r"\b([2-8])[- ]?bits?(?: gguf| quanti[sz]ation)|"
+    r"\b(?:quanti[sz]\w*|gguf|exp[oó]rt\w*)(?: it)?(?: to| in| at| as| with)? ([2-8])[- ]?bits?\b"
+)
+"""Files of so many bits a weight: `a 4-bit gguf`, `quantize it to 8 bits`."""
+_OF_BITS = {"2": "Q2_K", "3": "Q3_K_M", "4": "Q4_K_M", "5": "Q5_K_M", "6": "Q6_K", "8": "Q8_0"}
 BENCHMARK = re.compile(r"\b(humaneval|gsm8k|ifeval|mmlu(?:[-_]pro)?|arc|hellaswag|mbpp|truthfulqa)\b", re.IGNORECASE)
 
 
@@ -91,10 +105,28 @@ def read_place(text: str, questions: list[str]) -> str | None:
     return places[0] if places else None
 
 
-def read_lists(text: str) -> dict[str, Any]:
-    """Return the quantisations and benchmarks that are named, in their order, and whether by an importance matrix."""
-    quantisations = tuple(dict.fromkeys(q.upper() for q in QUANTISATION.findall(text)))
+def read_plan_only(text: str) -> bool:
+    """Return whether the person only wants to know: `what would it cost`, `just check it`, `don't train`."""
+    return re.search(PLAN_ONLY, text) is not None
+
+
+def read_flavor(text: str, questions: list[str]) -> str | None:
+    """Return the flavor or the GPU that is named; two are a question."""
+    named = list(dict.fromkeys(match[0] for match in FLAVOR.finditer(text)))
+    if len(named) > 1:
+        questions.append(f"{' and '.join(named)} are both named: where is it to run?")
+    return named[0] if named else None
+
+
+def read_lists(text: str) -> tuple[dict[str, Any], str]:
+    """Read the quantisations and benchmarks that are named, in their order, and whether by an importance matrix.
+
+    Returns:
+        What was found, and the text without the bits of quantisations, which would say something of the training.
+    """
+    bits = [first or second for first, second in _BITS.findall(text)]
+    found = [*(q.upper() for q in QUANTISATION.findall(text)), *(_OF_BITS[b] for b in bits if b in _OF_BITS)]
     benchmarks = tuple(dict.fromkeys(b.lower() for b in BENCHMARK.findall(text)))
     matrix = bool(re.search(IMPORTANCE_MATRIX, text))
-    named = {"quantisations": quantisations, "importance_matrix": matrix, "benchmarks": benchmarks}
-    return {name: found for name, found in named.items() if found}
+    named = {"quantisations": tuple(dict.fromkeys(found)), "importance_matrix": matrix, "benchmarks": benchmarks}
+    return {name: value for name, value in named.items() if value}, _BITS.sub(" ", text)

@@ -65,21 +65,26 @@ CLAUSE_END = r"[,.;:!?\n]|\b(?:but|and|then|aber|und|dann|mais|et|puis|sino|pero
 # --- numbers ----------------------------------------------------------------------------------------------------------
 
 NUMBER_WORDS = {
-    "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "ten": 10, "half": 0.5,
-    "ein": 1, "eine": 1, "einer": 1, "zwei": 2, "drei": 3, "vier": 4, "fünf": 5,
-    "un": 1, "une": 1, "deux": 2, "trois": 3, "quatre": 4, "cinq": 5,
-    "una": 1, "dos": 2, "tres": 3, "cuatro": 4, "cinco": 5,
-    "due": 2, "tre": 3, "quattro": 4, "duas": 2, "dois": 2, "três": 3, "een": 1, "één": 1, "twee": 2, "drie": 3,
-    "один": 1, "одну": 1, "две": 2, "три": 3, "jeden": 1, "jedną": 1, "dwie": 2, "trzy": 3,
+    "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10,
+    "twelve": 12, "fifteen": 15, "twenty": 20, "thirty": 30, "forty": 40, "fifty": 50, "hundred": 100, "half": 0.5,
+    "ein": 1, "eine": 1, "einer": 1, "einen": 1, "zwei": 2, "drei": 3, "vier": 4, "fünf": 5, "sechs": 6, "acht": 8,
+    "zehn": 10, "zwölf": 12, "zwanzig": 20, "fünfzig": 50, "hundert": 100,
+    "un": 1, "une": 1, "deux": 2, "trois": 3, "quatre": 4, "cinq": 5, "huit": 8, "dix": 10, "vingt": 20,
+    "una": 1, "dos": 2, "tres": 3, "cuatro": 4, "cinco": 5, "ocho": 8, "diez": 10, "veinte": 20,
+    "due": 2, "tre": 3, "quattro": 4, "cinque": 5, "dieci": 10, "venti": 20,
+    "duas": 2, "dois": 2, "três": 3, "dez": 10, "vinte": 20,
+    "een": 1, "één": 1, "twee": 2, "drie": 3, "vijf": 5, "tien": 10, "twintig": 20,
+    "один": 1, "одну": 1, "одна": 1, "две": 2, "два": 2, "три": 3, "четыре": 4, "пять": 5, "десять": 10, "двадцать": 20,
+    "jeden": 1, "jedną": 1, "dwie": 2, "dwa": 2, "trzy": 3, "pięć": 5, "dziesięć": 10, "dwadzieścia": 20,
 }  # fmt: skip
 UNSPACED_NUMBERS = {
-    "一": 1, "二": 2, "两": 2, "三": 3, "四": 4, "五": 5, "十": 10,
+    "一": 1, "二": 2, "两": 2, "三": 3, "四": 4, "五": 5, "六": 6, "八": 8, "十": 10,
 }  # fmt: skip
 
 # --- what is counted and measured -------------------------------------------------------------------------------------
 
 EPOCHS = words(
-    en="epochs?",
+    en="epochs?|ep",
     de="epochen?",
     fr="époques?|epoques?",
     es="épocas?|epocas?",
@@ -117,7 +122,7 @@ LEARNING_RATE = words(
     ko="학습률",
 )
 RANK = words(
-    en="(?:lora[_ -])?(?:rank|r)", de="rang", es="rango", it="rango", ru="ранг", zh="秩", ja="ランク", ko="랭크"
+    en="(?:lora[_ -]?)?(?:rank|r)", de="rang", es="rango", it="rango", ru="ранг", zh="秩", ja="ランク", ko="랭크"
 )
 BATCH = words(
     en="per_device_train_batch_size|(?:micro[- ]?)?batch(?:[_ -]size)?|bs",
@@ -130,7 +135,7 @@ BATCH = words(
     ko="배치 ?크기",
 )
 DOLLARS = words(
-    en="dollars?|usd|bucks",
+    en="(?:us )?dollars?|usd|bucks?|eur",
     es="dólares",
     pt="dólares",
     it="dollari",
@@ -141,6 +146,7 @@ DOLLARS = words(
     ja="ドル",
     ko="달러",
 )
+CENTS = words(en="cents?|ct|¢", fr="centimes", es="centavos|céntimos")
 OTHER_MONEY = words(
     en="pounds?|gbp|yen|yuan|rmb|rupees?|francs?|chf", pl="złotych|zł", ru=r"рубл\w*", zh="元|块", ja="円", ko="원"
 )
@@ -169,8 +175,21 @@ HOURS = words(
     ja="時間",
     ko="시간",
 )
+MINUTES = words(
+    en="min(?:ute)?s?",
+    de="minuten?",
+    es="minutos?",
+    it="minut[oi]",
+    nl="minu(?:ut|ten)",
+    ru=r"минут\w*",
+    pl=r"minut\w*",
+    zh="分钟",
+    ja="分",
+    ko="분",
+)
 AT_MOST = words(
-    en="within|under|at most|max(?:imum)?|less than|in|up to|no more than",
+    en="within|under|below|at most|max(?:imum)?|less than|in|up to|(?:no|not) (?:more|longer) than|"
+    "not exceeding|(?:stop|end) after",
     de="höchstens|maximal|innerhalb von",
     fr="en moins de|au plus|au maximum",
     es="como máximo|en menos de|máximo",
@@ -181,6 +200,7 @@ AT_MOST = words(
     pl="najwyżej|maksymalnie",
     zh="最多|不超过|在",
 )
+HAVE = words(en="(?:i )?have|(?:i )?'?ve got|got", de="(?:ich )?habe", fr="(?:j'?)?ai", es="tengo")
 IS = r"\s*(?:size|rate|length|of|to|=|:|is|at|von|van|de|di|ist|est|es|wynosi|为|是|设为|は|を|로|은|는)*\s*(?:=|:)?\s*"
 """Between a name and its value."""
 
@@ -228,8 +248,22 @@ SCHEDULE = (
 )
 """A `cosine schedule` is one of the learning rate."""
 
+PLAN_ONLY = words(
+    en=r"dry[- ]?run|(?:just|only) (?:validate|check|plan|estimate|quote|price|tell me)|"
+    r"(?:do not|don'?t|without) (?:train|start|submit|launch|run)(?:ing)?"
+    r"(?: (?:it|anything|yet|a job|the job|the training))*"
+    r"(?=\s*(?:$|[,.;:!?)]))|(?:what|how much) (?:would|will|does|do) .{0,60}?\bcosts?|estimate (?:the )?costs?",
+    de=r"probelauf|nur (?:prüfen|schätzen|planen)|was (?:kostet|würde .{0,60}?kosten)|ohne zu trainieren",
+    fr=r"combien (?:coûte|coûterait)|sans lancer|à blanc",
+    es=r"cuánto (?:cuesta|costaría)|solo (?:valida|comprueba)",
+    zh="只检查|多少钱|试运行",
+    ja="いくら",
+    ko="얼마",
+)
+"""The person wants to know, and nothing that costs or trains is to be started."""
 HERE = words(
-    en=r"locally|on this (?:machine|computer|laptop|cpu|gpu)|on my (?:machine|computer|laptop|gpu|cpu)",
+    en=r"locally|on this (?:machine|computer|laptop|cpu|gpu)|"
+    r"on my (?:own )?(?:machine|computer|laptop|gpu|cpu|mac(?:book)?|pc)",
     de="lokal|auf diesem rechner|auf meinem rechner",
     fr="localement|en local",
     es="localmente|en local",

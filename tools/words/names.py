@@ -33,8 +33,26 @@ _NO_NAME = frozenset(
 _SIZE = re.compile(r"(?i)(?:^|[-_.])\d+(?:\.\d+)?(?:b|m)(?:[-_.]|$)|\d[bm]$")
 _SIZED = re.compile(r"(?i)[a-z]{2}.*[-_/].*\d[bm]\b|[a-z]{2,}\d*[-_]\d+(?:\.\d+)?[bm]\b")
 """A name that can only be a model's: letters, and a size behind a hyphen."""
-_ENDS_A_NAME = re.compile(r"\s*(?:$|[,.;:!?)\n]|(?:with|for|using|and|then|on|at|by|in|to|und|mit|et|avec|y|con)\b)")
+_ENDS_A_NAME = re.compile(
+    r"\s*(?:$|[,.;:!?()\n]|\d|(?:with|without|for|from|using|via|and|then|on|at|by|in|into|to|under|within|but|no|plus|"
+    r"und|mit|auf|für|et|avec|pour|y|con|para|e)\b)",
+    re.IGNORECASE,
+)
 """What may follow a bare dataset name: `on gsm8k with GRPO`, and not `on customer chats`."""
+
+
+_FAMILIES = (
+    "qwen|llama|code ?llama|tiny ?llama|gemma|phi|mistral|ministral|mixtral|smol ?lm|falcon|granite|olmo|deepseek|"
+    "pythia|bloom|stable ?lm|internlm|lfm|exaone|nemotron|hunyuan|glm|opt|gpt-oss|yi|mobile ?llm|apertus"
+)
+_SPOKEN = re.compile(
+    rf"(?<![\w/.-])(?:\d+(?:\.\d+)?[bm] (?:{_FAMILIES})[\d.]*(?![\w./-])|"
+    rf"(?:{_FAMILIES})[\d.]*(?:[ -]v?\d+(?:\.\d+)?(?![\w.]))?(?:[ -]mini|[ -]small|[ -]nano)?"
+    r"[ -]\d+(?:\.\d+)?[bm](?![\w])(?:[ -](?:instruct|it|chat|base|thinking|coder|math|pt)(?![\w-]))*)",
+    re.IGNORECASE,
+)
+"""A model as people say it: `Llama 3.1 8B Instruct`, `0.6B Qwen3`."""
+_ONLY_A_SIZE = re.compile(r"\d+(?:\.\d+)?[bm]", re.IGNORECASE)
 
 
 @dataclass(kw_only=True)
@@ -55,15 +73,22 @@ class Names:
 def read_names(text: str) -> Names:
     """Take all names out of a text; two models or two datasets are a question."""
     names = Names()
+    text = _SPOKEN.sub(_hyphened, text)
     rest = _read_rewards(_read_teacher(text, names), names)
-    for attribute, pattern in (
-        ("subset", rf"\b(?:subset|config(?:uration)?)\s*[=:]?\s*{_NAME.format('n')}"),
-        ("split", rf"\bsplit\s*[=:]?\s*{_NAME.format('n')}"),
-    ):
-        if (match := re.search(pattern, rest, re.IGNORECASE)) and (name := _name(match)):
-            setattr(names, attribute, name)
-            rest = _without(rest, match)
-    names.dataset, rest = _find(rest, _DATASET_PATTERNS, _is_data)
+    for attribute, patterns in _PARTS:
+        for pattern in patterns:
+            match = re.search(pattern, rest, re.IGNORECASE)
+            if (
+                match
+                and (name := _name(match)).lower() not in _NO_PART
+                and not _NOT_TO_TRAIN.search(rest[: match.start()])
+            ):
+                setattr(names, attribute, name)
+                rest = _without(rest, match)
+                break
+    for is_one in (_is_only_data, _is_data):
+        if names.dataset is None:
+            names.dataset, rest = _find(rest, _DATASET_PATTERNS, is_one)
     names.model, rest = _find(rest, _MODEL_PATTERNS, _is_model)
     for is_one in (_is_word, _is_owned):
         if names.dataset is None:
@@ -72,6 +97,12 @@ def read_names(text: str) -> Names:
         rest = _read_another(what, first, is_one, rest, names)
     names.rest = rest
     return names
+
+
+def _hyphened(match: re.Match[str]) -> str:
+    """Write a model as the Hub does: the size behind the family."""
+    first, *others = match[0].split()
+    return "-".join([*others, first] if _ONLY_A_SIZE.fullmatch(first) else [first, *others])
 
 
 def _read_another(what: str, first: str | None, is_one: Callable[[str], bool], text: str, names: Names) -> str:
@@ -103,6 +134,21 @@ def _is_sized(name: str) -> bool:
     return _SIZED.search(name) is not None and not _is_file(name)
 
 
+_PARTS = tuple(
+    (attribute, (rf"\b{word}\s*[=:]?\s*{_NAME.format('n')}", rf"(?:^|[\s(]){_NAME.format('n')}\s+{word}\b"))
+    for attribute, word in (("subset", "(?:subset|config(?:uration)?)"), ("split", "split"))
+)
+"""`subset python`, and `the python subset`."""
+_NOT_TO_TRAIN = re.compile(
+    r"\b(?:never|not|except|excluding|without|don'?t|evaluat\w*|eval|validat\w*|test(?:ed)?|compar\w*|hold\w* out)\b"
+    r"[^,.;:!?]*$",
+    re.IGNORECASE,
+)
+"""Before a split that is not the one to train on: `evaluate on the test split`."""
+_NO_PART = _NO_NAME | frozenset(
+    "of with for only its same whole full every each no any first last random small dataset".split()  # noqa: SIM905
+)
+
 _TEACHERS = (
     rf"\b(?:distil+(?:ing)?)\s+{ARTICLE}{_NAME.format('n')}\s+(?:in)?to\b",
     rf"{_NAME.format('n')}\s+(?:as|is)\s+(?:the\s+)?teacher\b",
@@ -132,12 +178,12 @@ def _read_rewards(text: str, names: Names) -> str:
 
 
 _DATASET_PATTERNS = (
-    rf"\b(?:dataset|data ?set|datensatz|corpus|data)\s*(?:is|[=:])?\s+{_NAME.format('n')}",
+    rf"\b(?:dataset|data ?set|datensatz|corpus|data)(?:\s*[=:]\s*|\s+(?:is\s+)?){_NAME.format('n')}",
     rf"(?:\b|(?<=\s))(?:{ON})\s+{ARTICLE}{_NAME.format('n')}",
     rf"{_FIRST}{_NAME.format('n')}",
 )
 _MODEL_PATTERNS = (
-    rf"\bmodel\s*(?:is|[=:])?\s+{_NAME.format('n')}",
+    rf"\bmodel(?:\s*[=:]\s*|\s+(?:is\s+)?){_NAME.format('n')}",
     rf"{TRAIN}\s+(?:(?:of|for|a|von)\s+)?{ARTICLE}{_NAME.format('n')}",
     rf"{_FIRST}{_NAME.format('n')}",
     rf"{_FIRST}{_NAME.format('n')}",  # again: a name with a size in it goes before any `org/name`
@@ -164,9 +210,14 @@ def _is_data(match: re.Match[str], rank: int) -> bool:
     return rank < 2 and ("/" in name or (rank == 0 and "-" in name))
 
 
+def _is_only_data(match: re.Match[str], rank: int) -> bool:
+    """What `_is_data` accepts, but no name with a model's size in it: `a model from org/base-1B on org/set`."""
+    return _is_data(match, rank) and not _is_sized(_name(match))
+
+
 def _is_model(match: re.Match[str], rank: int) -> bool:
     name = _name(match)
-    if name.lower() in _NO_NAME or name.replace(".", "").isdigit():
+    if name.lower() in _NO_NAME or name.replace(".", "").isdigit() or _ONLY_A_SIZE.fullmatch(name):
         return False
     if rank < 2:
         return "/" in name or any(c.isdigit() for c in name) or "-" in name or name.startswith((".", "~"))

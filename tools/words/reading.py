@@ -7,10 +7,11 @@ from typing import Any
 
 from ..facts import Method, Target, Trigger
 from ..triggers import TriggerReading, read_trigger
-from .choices import read_lists, read_method, read_place, read_targets
+from .choices import read_flavor, read_lists, read_method, read_place, read_plan_only, read_targets
 from .names import read_names
 from .text import unified
-from .values import read_limits, read_overrides
+from .unread import unread_in
+from .values import read_values
 
 
 @dataclass(kw_only=True)
@@ -28,6 +29,11 @@ class Reading:
     budget_usd: float | None = None
     max_hours: float | None = None
     backend: str | None = None
+    flavor: str | None = None
+    plan_only: bool = False
+    """Whether nothing is to be started."""
+    unread: tuple[str, ...] = ()
+    """What has a number in it and was not understood."""
     trigger: Trigger | None = None
     questions: list[str] = field(default_factory=list)
 
@@ -45,11 +51,12 @@ def read_words(text: str) -> Reading:
     names = read_names(when.rest)
     questions = list(names.questions)
     lowered = names.rest.lower()
-    overrides = read_overrides(lowered, questions)
-    limits = read_limits(lowered, questions)
+    lists, without_bits = read_lists(lowered)
+    values, rest = read_values(without_bits, questions)
+    limits = {name: values.pop(name, None) for name in ("budget_usd", "max_hours")}
     method = read_method(lowered, questions)
     targets, refused = read_targets(lowered, questions)
-    named = {"teacher": names.teacher, "rewards": names.rewards} | read_lists(lowered)
+    named = {"teacher": names.teacher, "rewards": names.rewards} | lists
     reading = Reading(
         model=names.model,
         dataset=names.dataset,
@@ -58,10 +65,12 @@ def read_words(text: str) -> Reading:
         method=method or ("distillation" if names.teacher else None),  # nothing else has a teacher
         targets=targets,
         refused_targets=refused,
-        overrides={name: value for name, value in named.items() if value} | overrides,
-        budget_usd=limits.get("budget_usd"),
-        max_hours=limits.get("max_hours"),
+        overrides={name: value for name, value in named.items() if value} | values,
+        **limits,
         backend=read_place(lowered, questions),
+        flavor=read_flavor(lowered, questions),
+        plan_only=read_plan_only(lowered),
+        unread=unread_in(rest),
         questions=questions,
     )
     _read_when(when, reading)

@@ -11,11 +11,14 @@ from .languages import (
     AT_MOST,
     BATCH,
     BUDGET,
+    CENTS,
     DOLLARS,
     EPOCHS,
+    HAVE,
     HOURS,
     IS,
     LEARNING_RATE,
+    MINUTES,
     NUMBER_WORDS,
     OTHER_MONEY,
     RANK,
@@ -24,15 +27,22 @@ from .languages import (
 )
 
 _WORDS = NUMBER_WORDS | UNSPACED_NUMBERS
-_NUMBER = rf"((?<![\w.,-])\d+(?:[.,]\d+)?|\b(?:{'|'.join(NUMBER_WORDS)})|[{''.join(UNSPACED_NUMBERS)}])"
+_IN_WORDS = rf"(?:{'|'.join(NUMBER_WORDS)})"
+_NUMBER = rf"((?<![\w.,-])\d+(?:[.,]\d+)?|\b{_IN_WORDS}|[{''.join(UNSPACED_NUMBERS)}])"
 _COUNT = r"((?<![\d.,])(?:\d{1,3}(?:[.,]\d{3})+|\d+k?))\b"
 _FLOAT = r"(\d+(?:\.\d+)?e-?\d+|0?\.\d+|\d+\.\d+)"
+_SHARE = r"(0?\.\d+|\d+(?:\.\d+)?\s?%)"
 _AMOUNT = r"(\d+(?:[.,]\d+)*)"
+_MONEY = rf"((?<![\d.,])\d+(?:[.,]\d+)*|\ba(?=\s)|\b{_IN_WORDS}\b|[{''.join(UNSPACED_NUMBERS)}])"
+_TIME = rf"(\d+(?:[.,]\d+)?|\b(?:an?(?: half)?|half an?|{'|'.join(NUMBER_WORDS)})\b|[{''.join(UNSPACED_NUMBERS)}])"
 _THOUSANDS = re.compile(r",(?=\d{3}(?!\d))")
 
 
 def _number(text: str) -> float:
-    return float(_WORDS.get(text, 0) or text.replace(",", "."))
+    """Read `2`, `0.5`, `0,5`, `two`, `an` and `half an`."""
+    if text.startswith(("half", "a half")):
+        return 0.5
+    return 1.0 if text in ("a", "an") else float(_WORDS.get(text, 0) or text.replace(",", "."))
 
 
 def _whole(text: str) -> int:
@@ -41,8 +51,15 @@ def _whole(text: str) -> int:
     return int(text.rstrip("k").replace(",", "").replace(".", "")) * thousands
 
 
+def _share(text: str) -> float:
+    """Read `0.03` and `3 %`."""
+    return float(text.rstrip("% ")) / 100 if text.endswith("%") else float(text)
+
+
 def _money(text: str) -> float:
-    """Read `5`, `2.50`, `1,000` and, as much of Europe writes it, `2,50`."""
+    """Read `5`, `five`, `2.50`, `1,000` and, as much of Europe writes it, `2,50`."""
+    if not text[0].isdigit():
+        return _number(text)
     *whole, last = _THOUSANDS.sub("", text).replace(",", ".").split(".")
     return float(f"{''.join(whole)}.{last}" if whole else last)
 
@@ -56,7 +73,10 @@ class Value:
     read: Callable[[str], Any]
 
 
+# Read from the top: what one pattern has found, no later one sees.
 OVERRIDES: tuple[Value, ...] = (
+    Value(name="warmup_ratio", pattern=rf"\bwarm-?up(?:[_ ](?:ratio|steps))?{IS}{_SHARE}", read=_share),
+    Value(name="warmup_ratio", pattern=rf"{_SHARE}\s*(?:of\s+)?warm-?up\b", read=_share),
     Value(name="num_train_epochs", pattern=rf"{_NUMBER}[- ]?{EPOCHS}", read=_number),
     Value(name="num_train_epochs", pattern=rf"(?:\bnum_train_epochs\b|{EPOCHS})\s*[=:]?\s*(\d+(?:[.,]\d+)?)\b(?!\s*{STEPS})", read=_number),
     Value(name="max_steps", pattern=rf"{_COUNT}\s*{STEPS}", read=_whole),
@@ -66,7 +86,8 @@ OVERRIDES: tuple[Value, ...] = (
     Value(name="lora_alpha", pattern=rf"\b(?:lora[_ -])?alpha{IS}(\d+)\b", read=int),
     Value(name="per_device_train_batch_size", pattern=rf"{BATCH}{IS}(\d+)\b", read=int),
     Value(name="gradient_accumulation_steps", pattern=rf"\b(?:gradient[_ ]accumulation(?:[_ ]steps)?|accumulation){IS}(\d+)\b", read=int),
-    Value(name="max_length", pattern=rf"\b(?:max(?:imum)?[_ -]?(?:seq(?:uence)?[_ -]?)?len(?:gth)?|(?:context|sequence|seq)[_ -]?len(?:gth)?|context(?: window)?|ctx){IS}{_COUNT}", read=_whole),
+    Value(name="max_length", pattern=rf"\b(?:max(?:imum)?[_ -]?(?:seq(?:uence)?[_ -]?)?len(?:gth)?|(?:context|sequence|seq)[_ -]?len(?:gth)?|context(?: window| size)?|ctx|block[_ -]?size){IS}{_COUNT}", read=_whole),
+    Value(name="max_length", pattern=rf"{_COUNT}(?:[- ]tokens?)?[- ](?:context|ctx|sequences?\b|seq(?:uence)?[ -]?len)", read=_whole),
     Value(name="max_completion_length", pattern=rf"\bmax(?:imum)?[_ -]?completion[_ -]?(?:len(?:gth)?|tokens){IS}{_COUNT}", read=_whole),
     Value(name="max_completion_length", pattern=rf"\b(?:completions|answers) of (?:at most |up to )?{_COUNT} tokens\b", read=_whole),
     Value(name="num_generations", pattern=rf"\bnum[_ -]generations{IS}(\d+)\b", read=int),
@@ -74,47 +95,72 @@ OVERRIDES: tuple[Value, ...] = (
     Value(name="beta", pattern=rf"\bbeta{IS}(\d+(?:\.\d+)?)\b", read=float),
     Value(name="temperature", pattern=rf"\btemperature{IS}(\d+(?:\.\d+)?)\b", read=float),
     Value(name="seed", pattern=rf"\bseed{IS}(\d+)\b", read=int),
-    Value(name="warmup_ratio", pattern=rf"\bwarm-?up(?:[_ ]ratio)?{IS}(0?\.\d+)\b", read=float),
     Value(name="weight_decay", pattern=rf"\bweight[_ ]decay{IS}{_FLOAT}", read=float),
     Value(name="lr_scheduler_type", pattern=r"\b(cosine|linear|constant)(?:[- ](?:schedule|scheduler|decay|lr))", read=str),
     Value(name="packing", pattern=r"\b(no packing|without packing|packing\s*[=:]?\s*false)\b", read=lambda _: False),
     Value(name="packing", pattern=r"(?<!no )(?<!without )\b(packing)\b(?!\s*[=:]?\s*false)", read=lambda _: True),
-    Value(name="adapter", pattern=r"\b(qlora|4-bit lora)\b", read=lambda _: "qlora"),
+    Value(name="gradient_checkpointing", pattern=r"\b((?:no|without) (?:gradient|activation)[_ -]checkpointing)\b", read=lambda _: False),
+    Value(name="gradient_checkpointing", pattern=r"\b((?:gradient|activation)[_ -]checkpointing)\b", read=lambda _: True),
+    Value(name="lora_dropout", pattern=rf"\b(?:lora[_ -])?dropout{IS}{_SHARE}", read=_share),
+    Value(name="adapter", pattern=r"\b(qlora|(?:in )?4[- ]?bits?(?: (?:lora|quanti[sz]ed|training|base))?|load[_ ]in[_ ]4bit)\b(?! gguf)", read=lambda _: "qlora"),
     Value(name="adapter", pattern=r"(?<!no )(?<!without )\b(lora)\b", read=lambda _: "lora"),
-    Value(name="adapter", pattern=r"\b(full(?:[- ]parameter)?[- ](?:fine-?tun\w*|fine tun\w*|tuning|finetun\w*|training)|all parameters|without lora|no lora)\b", read=lambda _: "full"),
+    Value(name="adapter", pattern=r"\b(full(?:[- ]parameter)?[- ](?:fine-?tun\w*|fine tun\w*|tuning|finetun\w*|training)|all parameters|without lora|no lora|adapter\s*[=:]\s*full)\b", read=lambda _: "full"),
 )  # fmt: skip
 
 LIMITS: tuple[Value, ...] = (
-    Value(name="budget_usd", pattern=rf"(?:\$|\busd\s?)\s?{_AMOUNT}", read=_money),
-    Value(name="budget_usd", pattern=rf"(?<![\d.,]){_AMOUNT}\s?(?:\$|€|{DOLLARS})", read=_money),
-    Value(name="budget_usd", pattern=rf"{BUDGET}(?:\s+of|\s*[=:])?\s+{_AMOUNT}\b(?!\s?{OTHER_MONEY})", read=_money),
-    Value(name="max_hours", pattern=rf"{AT_MOST}\s+(\d+(?:\.\d+)?)\s*{HOURS}", read=float),
+    Value(name="budget_usd", pattern=rf"(?:[$€]|\b(?:usd|eur)\s?)\s?{_AMOUNT}(?!\s?(?:million|k\b))", read=_money),
+    Value(name="budget_usd", pattern=rf"{_MONEY}\s?{CENTS}", read=lambda text: _money(text) / 100),
+    Value(name="budget_usd", pattern=rf"{_MONEY}\s?(?:\$|€|{DOLLARS})", read=_money),
+    Value(name="budget_usd", pattern=rf"{BUDGET}(?:\s+of|\s+is|\s*[=:])?\s+{_AMOUNT}\b(?!\s?{OTHER_MONEY})", read=_money),
+    Value(name="max_hours", pattern=rf"{AT_MOST}\s+{_TIME}\s*{HOURS}", read=_number),
+    Value(name="max_hours", pattern=rf"{AT_MOST}\s+{_TIME}\s*{MINUTES}", read=lambda text: _number(text) / 60),
+    Value(name="max_hours", pattern=rf"{HAVE}\s+(?:only\s+)?{_TIME}\s*{HOURS}", read=_number),
+    Value(name="max_hours", pattern=rf"{HAVE}\s+(?:only\s+)?{_TIME}\s*{MINUTES}", read=lambda text: _number(text) / 60),
 )  # fmt: skip
+BARE_RATE = Value(
+    name="learning_rate", pattern=r"(?:^|[\s,(]|\bat |\bwith |@)(\d+(?:\.\d+)?e-0?[3-7])(?=$|[\s,;.)])", read=float
+)
+"""A number that nothing stands before, written as nobody writes anything but a learning rate."""
 
+_OTHER_STEPS = re.compile(
+    rf"(?:warm-?up\w*(?: (?:of|for|over|is|=))?|every|each|alle) {_COUNT}\s*{STEPS}|{_COUNT}\s*{STEPS}(?: of)? warm-?up"
+)
+"""Steps that are not those of the training: `evaluate every 200 steps`."""
 _FOREIGN_MONEY = re.compile(rf"(?<![\d.,]){_AMOUNT}\s?{OTHER_MONEY}")
 
 
-def read_overrides(text: str, questions: list[str]) -> dict[str, Any]:
-    """Return what is stated of the training, under TRL's and PEFT's names."""
-    return _read(OVERRIDES, text, questions)
+def read_values(text: str, questions: list[str]) -> tuple[dict[str, Any], str]:
+    """Read what is stated of the training, under TRL's and PEFT's names, and of money and time.
 
+    Args:
+        text: An instruction in lower case, without its names.
+        questions: Gets what was said in two ways, and money that is not dollars.
 
-def read_limits(text: str, questions: list[str]) -> dict[str, Any]:
-    """Return the budget in US dollars and the hours, as far as they are stated."""
-    found = _read(LIMITS, text, questions)
-    if "budget_usd" not in found and (match := _FOREIGN_MONEY.search(text)):
+    Returns:
+        The values, among them `budget_usd` in US dollars and `max_hours`; and the text without what was read.
+    """
+    heard, text = text, _OTHER_STEPS.sub(lambda match: " " * len(match[0]), text)
+    found, rest = _read((*LIMITS, *OVERRIDES), text, questions)
+    if "learning_rate" not in found:
+        rate, rest = _read((BARE_RATE,), rest, questions)
+        found |= rate
+    if "budget_usd" not in found and (match := _FOREIGN_MONEY.search(rest)):
         questions.append(f"how much is `{match[0].strip()}` in US dollars? Jobs are paid in those.")
-    return found
+        rest = rest[: match.start()] + " " * len(match[0]) + rest[match.end() :]
+    for match in _OTHER_STEPS.finditer(heard):
+        rest = rest[: match.start()] + match[0] + rest[match.end() :]
+    return found, rest
 
 
-def _read(table: tuple[Value, ...], text: str, questions: list[str]) -> dict[str, Any]:
+def _read(table: tuple[Value, ...], text: str, questions: list[str]) -> tuple[dict[str, Any], str]:
     into: dict[str, Any] = {}
     for value in table:
-        for match in re.finditer(value.pattern, text):
+        for match in list(re.finditer(value.pattern, text)):
+            text = text[: match.start()] + " " * len(match[0]) + text[match.end() :]
             found = value.read(match.group(1))
             known = into.setdefault(value.name, found)
             if known != found and not (value.name == "adapter" and {known, found} == {"qlora", "lora"}):
                 question = f"{value.name} is stated as {known} and as {found}: which one holds?"
                 if question not in questions:
                     questions.append(question)
-    return into
+    return into, text

@@ -18,6 +18,7 @@ ANSWER = {"tokens": list(range(104)), "start": 4}
 REFERENCE = {"perplexity": 10.0, "template": "{{ messages }}", "answers": [ANSWER]}
 GOOD = {
     "perplexity": 10.2,
+    "perplexity_error": 0.0,
     "agreement": 0.97,
     "template": "{{ messages }}",
     "special": True,
@@ -44,7 +45,10 @@ def exported(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
         ({"same_tokens": 0.5}, "cuts 50 % of the held-out rows into other tokens"),
         ({"answer": "", "asked": 3}, "answered 3 questions with nothing"),
         ({"stopped": False, "asked": 3}, "did not stop within 256 tokens on 3 questions"),
-        ({"perplexity": 11.0}, "its perplexity is 11, the merged model's 10: 1.1 times, where Q8_0 may have 1.03"),
+        (
+            {"perplexity": 11.0},
+            "its perplexity is 11, the merged model's 10: 1.1 times (± 0.0 %), where Q8_0 may have 1.03",
+        ),
         ({"perplexity": 9.0}, "0.9 times"),
         ({"perplexity": float("nan")}, "nan times"),
         ({"perplexity": float("inf")}, "inf times"),
@@ -61,6 +65,21 @@ def test_a_coarser_file_may_stray_further_and_two_near_ties_fail_none(exported: 
     short = REFERENCE | {"answers": [{"tokens": list(range(12)), "start": 4}]}
     assert exported.failure(GOOD | {"agreement": 0.75}, short, step_for("Q8_0"), 256) is None
     assert "in 3 of 8 places" in exported.failure(GOOD | {"agreement": 5 / 8}, short, step_for("Q8_0"), 256)
+
+
+def test_few_rows_fail_a_file_only_where_chance_could_not(exported: ModuleType) -> None:
+    strays = GOOD | {"perplexity": 11.0}
+    assert exported.failure(strays | {"perplexity_error": 0.04}, REFERENCE, step_for("Q8_0"), 256) is None
+    said = exported.failure(strays | {"perplexity_error": 0.03}, REFERENCE, step_for("Q8_0"), 256)
+    assert "1.1 times (± 6.0 %)" in said
+
+
+def test_the_error_of_a_ratio_is_that_of_its_rows(exported: ModuleType) -> None:
+    proof = importlib.import_module("proof")
+    rows = [{"measured": [0] * 11, "nats": 20.0}, {"measured": [0] * 21, "nats": 40.0}]
+    assert proof.standard_error(rows, [21.0, 42.0]) == pytest.approx(0.0)  # each token lost the same
+    assert proof.standard_error(rows, [20.0, 43.0]) == pytest.approx(2**0.5 * 2**0.5 / 30)  # residuals -1 and 1
+    assert proof.standard_error(rows[:1], [25.0]) == 0.0
 
 
 def test_a_model_without_a_chat_template_needs_none(exported: ModuleType) -> None:
