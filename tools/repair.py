@@ -19,7 +19,8 @@ from .flavor import Flavor
 from .gates import require
 from .hardware import TIMEOUT_FLOOR_S, TIMEOUT_STEP_S, pick_hardware
 from .metrics import pace, read_metrics
-from .monitor import METRICS, total_steps
+from .monitor import METRICS
+from .outlook import total_steps
 from .parameters import BY_PLANNER
 from .rules import RECENT
 from .run import Run
