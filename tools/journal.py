@@ -1,6 +1,6 @@
 """The journal: an append-only file of events, one fsynced line a fact, and whoever listens to it.
 
-What the events add up to is `tools/run.py`'s business. A journal starts in memory and takes a folder when
+What the events add up to is the business of `tools/run/`. A journal starts in memory and takes a folder when
 `Journal.settle` is called, so that a request that never was possible leaves nothing behind.
 """
 

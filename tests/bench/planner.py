@@ -170,9 +170,12 @@ def injections() -> None:
     print(f"\n{'attack':<36}{'channel':<18}refused by")
     for name in ATTACKS:
         for channel in CHANNELS:
-            with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-                with contextlib.chdir(folder):
-                    outcome = attempt(name, channel, patch)
+            with (
+                tempfile.TemporaryDirectory() as folder,
+                pytest.MonkeyPatch.context() as patch,
+                contextlib.chdir(folder),
+            ):
+                outcome = attempt(name, channel, patch)
             open_doors += not outcome.refused_by
             print(f"{name:<36}{channel:<18}{outcome.refused_by or 'NOTHING'}"[:200], flush=True)
     print(f"{len(ATTACKS) * len(CHANNELS)} attempts, {open_doors} of them not refused")

@@ -47,7 +47,7 @@ def exported(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
         ({"stopped": False, "asked": 3}, "did not stop within 256 tokens on 3 questions"),
         (
             {"perplexity": 11.0},
-            "its perplexity is 11, the merged model's 10: 1.1 times (± 0.0 %), where Q8_0 may have 1.03",
+            "its perplexity is 11, the merged model's 10: 1.1 times (± 0.0 %), where Q8_0 may have 1.08",
         ),
         ({"perplexity": 9.0}, "0.9 times"),
         ({"perplexity": float("nan")}, "nan times"),
