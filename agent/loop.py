@@ -26,7 +26,8 @@ from ..tools.journal import Event, Listener
 from ..tools.run import Run, new_run, refold, report_path
 from ..tools.script import hash_on_disk
 from ..tools.settings import Settings, carried_over, load_settings
-from ..tools.stopping import Stop, current, working_under
+from ..tools.skills import own_skills
+from ..tools.stopping import Stop, current, shielded, working_under
 from .approval import AsyncDecide, Decide
 from .asynchronous import awaited, in_thread, stream_async
 from .context import build_messages, system_prompt, tokens_of
@@ -278,6 +279,7 @@ class FineTuneAgent:
 
     def _let_plan(self, toolbox: Toolbox) -> str:
         """Let the planner walk the way, and return its last words."""
+        _say_own_skills(toolbox)
         agent = RailedAgent(toolbox)
         self._planners.append(agent.planner)
         try:
@@ -286,6 +288,13 @@ class FineTuneAgent:
             raise planner_failure(error, toolbox.run.settings) from error
         finally:
             self._planners.remove(agent.planner)
+
+
+def _say_own_skills(toolbox: Toolbox) -> None:
+    """Note which skills an LLM is given that are not the package's: whoever made the folder may have put them there."""
+    run, own = toolbox.run, own_skills()
+    if own and run.settings.llm != "builtin" and own not in [note.text for note in run.notes]:
+        toolbox.run = run.record(Note(code="skills", text=own))
 
 
 def _take_up(toolbox: Toolbox, present: Settings) -> None:
@@ -304,7 +313,8 @@ def _end_stopped(toolbox: Toolbox, keeps_job: bool) -> str:
         answer = f"Stopped from outside{job}: `ftagent resume {run.id}` takes it up."
         toolbox.run = run.record(Note(code="stopped", text=answer))
     else:
-        run = end_work(run)
+        with shielded():
+            run = end_work(run)
         answer = "Cancelled from outside."
         toolbox.run = run.record(Ended(status="cancelled", reason=answer))
     return answer
