@@ -9,11 +9,11 @@ from typing import Any
 
 from .candidates import LOADING_GIB, RENTED_STARTUP_S, UPLOAD_BYTES_PER_S, USABLE_SHARE
 from .catalog import catalog
+from .chosen import RENTED_TIMEOUT_MARGIN, TIMEOUT_FLOOR_S, TIMEOUT_STEP_S
 from .decoding import decoding_seconds
 from .errors import ToolError
 from .facts import GENERATING_METHODS, Precision, Purpose, QuotePart, Range, Spec
 from .flavor import Flavor
-from .hardware import RENTED_TIMEOUT_MARGIN, TIMEOUT_FLOOR_S, TIMEOUT_STEP_S
 from .later_asked import SERVING_GIB, VLLM_BYTES, Asking, asking_of, asking_seconds
 from .run import Later, Run
 from .setups import BYTES, Setup
