@@ -349,9 +349,9 @@ def test_the_id_of_a_job_that_is_none_of_ours_is_refused(hub: LoopbackHub, tmp_p
 def test_lines_are_pushed_while_a_program_writes_them_and_taken_up_by_the_next_job(
     hub: LoopbackHub, trained: Run, program: Programs, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    hasty = later_script._source
+    hasty = later_script.source_of
     monkeypatch.setattr(
-        later_script, "_source", lambda name: hasty(name).replace("PUSH_EVERY_S = 60.0", "PUSH_EVERY_S = 0.2")
+        later_script, "source_of", lambda name: hasty(name).replace("PUSH_EVERY_S = 60.0", "PUSH_EVERY_S = 0.2")
     )
     once = tmp_path / "once"
     program(f"""
