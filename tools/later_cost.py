@@ -67,7 +67,9 @@ def later_purposes(spec: Spec) -> tuple[Purpose, ...]:
     return tuple(purpose for purpose in wanted if purpose in spec.targets)
 
 
-def part_of(run: Run, purpose: Purpose, given: Mapping[str, Any] | None = None) -> QuotePart:
+def part_of(
+    run: Run, purpose: Purpose, given: Mapping[str, Any] | None = None, *, only_losses: bool = False
+) -> QuotePart:
     """Return where a later job runs, what that takes, and what is reserved for it: price × limit.
 
     A job that failed changes what comes next: after one that had too little memory a flavor with more is taken, and
@@ -77,13 +79,14 @@ def part_of(run: Run, purpose: Purpose, given: Mapping[str, Any] | None = None) 
         run: The run, with its hardware chosen.
         purpose: What the job is for.
         given: Arguments of the tool, where a person or a planner gave some; they say how much is to be generated.
+        only_losses: Nothing is generated, whatever the plan says: an evaluation of one checkpoint of many.
 
     Raises:
         ToolError: No flavor is large enough.
     """
     assert run.spec is not None and run.hardware is not None
     work = work_of(run.spec, run.dataset, None, run.hardware.max_length, on_gpu=False, settings=run.settings)
-    asking = asking_of(run, given) if purpose == "evaluate" else None
+    asking = asking_of(run, given) if purpose == "evaluate" and not only_losses else None
     needs, former = needs_of(run.spec, work, purpose, asking), run.later.get(purpose, Later())
     larger_than = _memory_that_was_full(former)
     fitting = [f for f in catalog().flavors if needs.fit(f) and f.memory_gib > larger_than and f.gpus <= 1]
