@@ -17,8 +17,9 @@ from ftagent.tools.dataset import DataRefused, validate_dataset
 from ftagent.tools.errors import InputError
 from ftagent.tools.facts import DatasetReport, Method, ModelRef, Overrides, Spec
 from ftagent.tools.journal import Event
+from ftagent.tools.rendering import render, template_of
 from ftagent.tools.run import Run, new_run
-from ftagent.tools.script import emitted_functions, render
+from ftagent.tools.script import emitted_functions
 from ftagent.tools.settings import Settings
 
 DOCSTRINGS = Path(__file__).parents[2] / "examples" / "docstrings.jsonl"
