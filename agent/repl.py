@@ -20,7 +20,9 @@ from ..tools.run import REPORTS
 from ..tools.settings import Settings
 from ..tools.wording import without_secrets
 from .console import RunConsole
-from .session import COMMANDS, DONE, Leave, Session
+from .session import Session
+from .slash import COMMANDS, Leave
+from .talk import DONE
 
 if TYPE_CHECKING:
     from prompt_toolkit import PromptSession

@@ -14,7 +14,6 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -22,7 +21,8 @@ from typing import Any, BinaryIO
 from .bounds import BOUNDS
 from .errors import InputError, ToolError
 from .settings import Settings
-from .templates import openai_client
+from .templates import greedy, openai_client
+from .templates.greedy import Reply
 from .templates.openai_client import ServerFailed
 from .worker import WORKER_ENVIRONMENT, run_worker
 
@@ -50,15 +50,6 @@ LOAD_TIMEOUT_S = 300
 
 # A line of llama.cpp's log (common/log.cpp): time, level, function, message.
 LLAMA_CPP_ERROR = re.compile(r"[\d.]+ E (.+)")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reply:
-    """What a served model said, and whether it ended by itself."""
-
-    text: str
-    stopped: bool
-    tokens_per_s: float | None
 
 
 def known_quantisation(name: str) -> str:
@@ -174,16 +165,8 @@ def ask(url: str, prompt: list[dict[str, Any]] | str, *, max_tokens: int) -> Rep
     Raises:
         ToolError: The server refuses the prompt, such as one that is longer than its context.
     """
-    if isinstance(prompt, str):
-        body = call(url, "/completion", {"prompt": prompt, "n_predict": max_tokens, "temperature": 0})
-        text, stopped = body["content"], body["stop_type"] == "eos"
-    else:
-        request = {"messages": prompt, "max_tokens": max_tokens, "temperature": 0}
-        body = call(url, "/v1/chat/completions", request)
-        choice = body["choices"][0]
-        text = choice["message"].get("content") or choice["message"].get("reasoning_content") or ""
-        stopped = choice["finish_reason"] == "stop"
-    return Reply(text=text.strip(), stopped=stopped, tokens_per_s=body.get("timings", {}).get("predicted_per_second"))
+    with _as_tool_error():
+        return greedy.ask(url, prompt, max_tokens=max_tokens)
 
 
 def call(url: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -192,7 +175,13 @@ def call(url: str, path: str, body: dict[str, Any] | None = None) -> dict[str, A
     Raises:
         ToolError: The server refuses the request, or does not answer.
     """
-    try:
+    with _as_tool_error():
         return openai_client.call(url, path, body)
+
+
+@contextmanager
+def _as_tool_error() -> Iterator[None]:
+    try:
+        yield
     except ServerFailed as error:
         raise ToolError(f"llama.cpp {error}") from error

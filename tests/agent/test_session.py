@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from ftagent.agent.console import RunConsole
 from ftagent.agent.repl import _completions
-from ftagent.agent.session import COMMANDS, Leave, Session
+from ftagent.agent.session import Session
+from ftagent.agent.slash import COMMANDS, Leave
 from ftagent.tools.facts import Quote
 from ftagent.tools.run import list_runs
 from ftagent.tools.settings import load_settings

@@ -7,7 +7,6 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,9 @@ from ftagent.tools.dataset import DataRefused, validate_dataset
 from ftagent.tools.errors import InputError
 from ftagent.tools.facts import DatasetReport, Method, ModelRef, Overrides, Spec
 from ftagent.tools.journal import Event
+from ftagent.tools.rendering import render, template_of
 from ftagent.tools.run import Run, new_run
-from ftagent.tools.script import emitted_functions, render
+from ftagent.tools.script import emitted_functions
 from ftagent.tools.settings import Settings
 
 DOCSTRINGS = Path(__file__).parents[2] / "examples" / "docstrings.jsonl"
@@ -328,9 +328,8 @@ def test_the_script_of_a_large_set_loads_no_row_of_a_benchmark(bench: Bench, mon
         "LEFT_OUT": list(report.left_out),
         "COLUMNS": {name: report.column_types[name] for name in report.trainer_columns},
     }
-    template = (files("ftagent.tools.templates") / "sft.py").read_text(encoding="utf-8")
     script = bench.folder / "train.py"
-    script.write_text(render(template, constants, emitted_functions(report)), encoding="utf-8")
+    script.write_text(render(template_of("sft"), constants, emitted_functions(report)), encoding="utf-8")
     done = subprocess.run([sys.executable, "-c", LOAD, str(script)], capture_output=True, text=True, check=True)
     loaded = json.loads(done.stdout.splitlines()[-1])
     assert len(loaded) == 1000 - 143 - 1 and report.rows == len(loaded) + 1  # nobody has read the row that is unusable

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 
 from ..facts import Failure, Stage
 from ..wording import one_line, without_secrets
-from .table import BY_NAME, CLASSES, FailureClass
+from .kinds import FailureClass
+from .table import BY_NAME, CLASSES
 
 EVIDENCE_LINES = 6
 EVIDENCE_CHARS = 300

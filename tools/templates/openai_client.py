@@ -69,7 +69,9 @@ Say = Callable[[Question], Told]
 Judge = Callable[[Question, Told], dict[str, Any]]
 
 
-def call(url: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+def call(
+    url: str, path: str, body: dict[str, Any] | None = None, *, timeout_s: float = ANSWER_TIMEOUT_S
+) -> dict[str, Any]:
     """Send one request, past any proxy that the environment names: the server is on this machine.
 
     Returns what it answers, an empty object where it answers nothing.
@@ -81,7 +83,7 @@ def call(url: str, path: str, body: dict[str, Any] | None = None) -> dict[str, A
     request = urllib.request.Request(url + path, data=data, headers={"Content-Type": "application/json"})
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(request, timeout=ANSWER_TIMEOUT_S) as response:
+        with opener.open(request, timeout=timeout_s) as response:
             return json.loads(response.read() or b"{}")
     except urllib.error.HTTPError as error:
         raise ServerFailed(f"answered {path} with {error.code}: {error.read().decode()[:500]}") from error

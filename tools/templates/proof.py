@@ -13,24 +13,15 @@ Reads `gguf`, `reference` (the answer of reference.py), `questions`, `context` (
 import json
 import math
 import sys
-import urllib.request
 from pathlib import Path
 
 import numpy as np
 from cyllama.llama import llama_cpp
+from greedy import ask
+from openai_client import call
 from xllamacpp import CommonParams, Server
 
 TIMEOUT_S = 600
-
-
-def call(url: str, path: str, body: dict | None = None) -> dict:
-    """Ask the server, past any proxy: it is in this process."""
-    data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(url + path, data=data, headers={"Content-Type": "application/json"})
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(request, timeout=TIMEOUT_S) as response:
-        return json.load(response)
-
 
 # --- what a server makes of the file ----------------------------------------------------------------------------------
 
@@ -48,28 +39,13 @@ def serve(gguf: str, context: int) -> Server:
     return Server(parameters)
 
 
-def ask(url: str, question, answer_tokens: int) -> dict:
-    """Ask greedily: a chat through its template, plain text as it stands."""
-    if isinstance(question, str):
-        body = call(url, "/completion", {"prompt": question, "n_predict": answer_tokens, "temperature": 0})
-        text, stopped = body["content"], body["stop_type"] == "eos"
-    else:
-        request = {"messages": question, "max_tokens": answer_tokens, "temperature": 0}
-        body = call(url, "/v1/chat/completions", request)
-        choice = body["choices"][0]
-        text = choice["message"].get("content") or choice["message"].get("reasoning_content") or ""
-        stopped = choice["finish_reason"] == "stop"
-    speed = body.get("timings", {}).get("predicted_per_second")
-    return {"answer": text.strip(), "stopped": stopped, "tokens_per_s": speed}
-
-
 def ask_until_whole(url: str, questions: list, answer_tokens: int) -> dict:
     """Ask one question after the other until an answer is whole, and return the last one with how many were asked."""
     for number, question in enumerate(questions, start=1):  # noqa: B007
-        said = ask(url, question, answer_tokens)
-        if said["answer"] and said["stopped"]:
+        said = ask(url, question, max_tokens=answer_tokens, timeout_s=TIMEOUT_S)
+        if said.text and said.stopped:
             break
-    return said | {"asked": number}
+    return {"answer": said.text, "stopped": said.stopped, "tokens_per_s": said.tokens_per_s, "asked": number}
 
 
 def tokenised(url: str, reference: dict) -> dict:
@@ -77,7 +53,7 @@ def tokenised(url: str, reference: dict) -> dict:
     specials, same, kept = set(reference["special"]), 0, True
     for row in reference["rows"]:
         request = {"content": row["text"], "add_special": row["adds"], "parse_special": True}
-        found = call(url, "/tokenize", request)["tokens"]
+        found = call(url, "/tokenize", request, timeout_s=TIMEOUT_S)["tokens"]
         same += found == row["tokens"]
         kept = kept and [t for t in found if t in specials] == [t for t in row["tokens"] if t in specials]
     return {"special": kept, "same_tokens": same / len(reference["rows"])}
