@@ -13,33 +13,12 @@ from rich.live import Live
 from rich.spinner import Spinner
 from rich.text import Text
 
-from ..tools.facts import (
-    Approval,
-    DatasetReport,
-    Ended,
-    Evaluation,
-    Export,
-    GgufFile,
-    HardwareChoice,
-    Job,
-    JobReport,
-    LlmCall,
-    Note,
-    PreflightReport,
-    Published,
-    Quote,
-    Repair,
-    Schedule,
-    ScheduleQuote,
-    Script,
-    SeriesScript,
-    Spec,
-)
-from ..tools.journal import FACTS, Event
-from ..tools.later_cost import NAMES
+from ..tools.facts import LlmCall, Quote, ScheduleQuote
+from ..tools.journal import Event
 from ..tools.run import llm_words
 from ..tools.wording import one_line
-from .approval import offer, schedule_words, words
+from .approval import offer, schedule_words
+from .fact_lines import duration, fact_line
 
 BARS = "▁▂▃▄▅▆▇█"
 CURVE_WIDTH = 24
@@ -142,112 +121,6 @@ class RunConsole:
             self._live = None
 
 
-def fact_line(event: Event) -> Text | None:
-    """Return the line for a settled fact, or None for what a person need not see."""
-    match FACTS[event.kind].model_validate(event.data):
-        case Spec() as spec:
-            unread = f"not understood, and not followed: {'; '.join(spec.unread)}" if spec.unread else ""
-            named = f"{spec.method} of {spec.model} on {spec.dataset}"
-            return _line(True, "plan", named, ", ".join(spec.targets), unread)
-        case DatasetReport() as data:
-            held = f", {data.holdout.rows} held out" if data.holdout else ""
-            return _line(
-                data.verdict != "refused",
-                "data",
-                f"{data.verdict}: {data.rows} rows{held}",
-                f"p95 {data.lengths.p95} tokens",
-                f"max_length {data.max_length} cuts {100 * data.truncated_share:.1f} %",
-                f"loss on {data.loss_on}",
-                f"{len(data.problems)} thing(s) to know" if data.problems else "",
-            )
-        case HardwareChoice() as hardware:
-            return _line(
-                True,
-                "hardware",
-                f"{hardware.flavor}: {hardware.adapter}, {hardware.precision}",
-                f"batch {hardware.batch} × {hardware.accumulation}",
-                f"{hardware.memory_gib.total:.1f} GiB",
-                f"about {duration(hardware.hours.expected * 3600)}",
-                f"${hardware.cost_usd.expected:.2f}",
-            )
-        case Script() as script:
-            return _line(True, "script", script.path, f"sha256 {script.sha256[:12]}")
-        case PreflightReport() as preflight:
-            red = [f"{check.name}: {check.detail}" for check in preflight.checks if not check.ok]
-            said = red or [f"{len(preflight.checks)} checks on a two-layer twin in {preflight.seconds:.0f} s"]
-            return _line(preflight.ok, "preflight", *said)
-        case Approval() as approval:
-            return _line(True, "approval", f"by {approval.by}", words(approval.quote))
-        case Job() as job:
-            return _line(True, "job", f"{job.id} on {job.backend}", f"log {job.log}")
-        case JobReport() as report:
-            course = report.course
-            went = f"{course.label} {course.first:.3f} → {course.last:.3f}" if course else ""
-            rate = f"{report.tokens_per_s:.0f} tokens/s" if report.tokens_per_s else ""
-            peak = f"peak {report.peak_memory_gib:.1f} GiB" if report.peak_memory_gib else ""
-            why = "" if report.health == "done" else report.reason
-            what = NAMES[report.purpose] if report.purpose == "train" else f"{NAMES[report.purpose]} job"
-            return _line(report.health == "done", what, report.health, why, went, duration(report.seconds), rate, peak)
-        case Repair() as repair:
-            changes = [f"{change.name} {change.old} → {change.new}" for change in repair.changes]
-            return _line(repair.rung is not None, "repair", repair.failure.words, repair.words, *changes)
-        case Evaluation() as evaluation:
-            first = evaluation.comparisons[0]
-            return _line(
-                evaluation.verdict == "better",
-                "evaluation",
-                evaluation.verdict,
-                f"{first.metric} {first.base:.3f} → {first.tuned:.3f}",
-                f"p = {first.p_value:.1g}, {first.items} items",
-            )
-        case GgufFile() as file:
-            return _line(
-                True,
-                "gguf",
-                file.quantisation,
-                f"{file.size_bytes / 1e6:.0f} MB",
-                "answers, stops, keeps its template",
-                _strays(file),
-            )
-        case Published() as published:
-            seen = "private" if published.private else "public"
-            kept = f"on its card {published.kept} stays as a person wrote it" if published.kept else ""
-            return _line(True, "published", published.repo_id, seen, published.url, kept)
-        case Export() as export:
-            failed = [f"{name} failed its proof" for name in export.failed]
-            return _line(not failed, "export", f"{len(export.files)} file(s) in {export.seconds:.0f} s", *failed)
-        case SeriesScript() as script:
-            found = f"{script.path} measured a tiny checkpoint; {script.new} real ones wait"
-            return _line(True, "rehearsed", found, f"{script.seconds:.0f} s")
-        case Schedule() as schedule:
-            when = schedule.trigger.cron or f"commits to {schedule.trigger.watched}"
-            what = "evaluates new checkpoints" if schedule.trigger.does == "evaluate" else ""
-            return _line(
-                True, "schedule", schedule.state, what, when, f"ftagent schedules delete {schedule.id} ends it"
-            )
-        case Ended() as ended:
-            return _line(ended.status in ("completed", "dry_run"), ended.status.replace("_", " "), ended.reason)
-        case Note(text=""):
-            return None
-        case Note() as note:
-            return Text(f"  {note.text}", style="dim")
-        case _:
-            return None
-
-
-def _strays(file: GgufFile) -> str:
-    """Say how far a file's perplexity is from the merged model's, where that was measured."""
-    proof = file.proof
-    if proof.perplexity is None or proof.reference_perplexity is None:
-        return ""
-    return f"perplexity {100 * (proof.perplexity / proof.reference_perplexity - 1):+.1f} %"
-
-
-def _line(good: bool, title: str, *parts: str) -> Text:
-    mark = Text("✓ " if good else "✗ ", style="green" if good else "red")
-    return mark + Text(f"{title:<11}", style="bold") + Text(" · ".join(part for part in parts if part))
-
-
 def progress_line(step: str, data: dict[str, Any]) -> Text:
     """Return the live line of a long step; for training with its numbers, what is left, and the curve of one."""
     parts = [step]
@@ -300,12 +173,3 @@ def curve(values: Sequence[float | None], width: int = CURVE_WIDTH) -> str:
     low, high = min(means), max(means)
     scale = (len(BARS) - 1) / (high - low) if high > low else 0.0
     return "".join(BARS[round((mean - low) * scale)] for mean in means)
-
-
-def duration(seconds: float) -> str:
-    """Say seconds as people do: `45 s`, `3 min`, `2.5 h`."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"

@@ -1,77 +1,39 @@
-"""The loop: smolagents' `ToolCallingAgent` on rails, and the Python face of ftagent."""
+"""The Python face of ftagent: one object that runs, streams, resumes, switches and cancels."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
-from smolagents import AgentGenerationError, LogLevel, Tool, ToolCallingAgent
-from smolagents.agents import FinalAnswerPromptTemplate, ManagedAgentPromptTemplate, PlanningPromptTemplate
-from smolagents.memory import ActionStep
-from smolagents.models import get_tool_json_schema
-from smolagents.utils import AgentToolExecutionError
+from smolagents import AgentGenerationError
 
 from ..tools import report
 from ..tools.attach import find_or_attach
 from ..tools.data.shaping.mappings import Row
-from ..tools.errors import FtagentError, Stopped, ToolError, UserError
-from ..tools.facts import Ended, Note, Resumed
-from ..tools.gates import closed_gate, next_tool
-from ..tools.jobs import end_work
+from ..tools.errors import FtagentError, Stopped, UserError
+from ..tools.facts import Note
 from ..tools.journal import Event, Listener
-from ..tools.run import Run, new_run, refold, report_path
-from ..tools.script import hash_on_disk
-from ..tools.settings import Settings, carried_over, load_settings
+from ..tools.run import Run, new_run, report_path
+from ..tools.settings import Settings, load_settings
 from ..tools.skills import own_skills
-from ..tools.stopping import Stop, current, shielded, working_under
+from ..tools.stopping import Stop, current, working_under
 from .approval import AsyncDecide, Decide
 from .asynchronous import awaited, in_thread, stream_async
-from .context import build_messages, system_prompt, tokens_of
+from .endings import RunResult, end_stopped, ending, take_up
 from .events import stream_events
 from .llm import connect
 from .notify import notifiers
+from .railed import RailedAgent
 from .rails import planner_failure
 from .sweep import Sweep, run_sweep
 from .switch import Planner
-from .toolbox import Ask, Toolbox, ToolInfo, input_schema, tool_info
+from .toolbox import Ask, Toolbox
 
 MAX_STEPS = 1000
 """Of the loop; an LLM has `progress.MOST_TURNS` of them, and the built-in planner needs one a step."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunResult:
-    """How a run ended."""
-
-    run: Run
-    report: Path | None
-    answer: str
-    stopped: bool = False
-    """Whether the work was stopped from outside before its end."""
-
-    @property
-    def cost_usd(self) -> float:
-        """GPU and LLM money that the run spent."""
-        return self.run.cost_usd
-
-    @property
-    def llm_calls(self) -> int:
-        """How often the planner's LLM was asked."""
-        return len(self.run.llm_calls)
-
-    @property
-    def prompt_tokens(self) -> int:
-        """What the planner's LLM read, in tokens, over all its calls."""
-        return sum(call.prompt_tokens for call in self.run.llm_calls)
-
-    @property
-    def ok(self) -> bool:
-        """Whether everything that was asked for is there."""
-        return self.run.ended is not None and self.run.ended.status in ("completed", "dry_run")
 
 
 class FineTuneAgent:
@@ -270,11 +232,11 @@ class FineTuneAgent:
         try:
             with working_under(stop):
                 if carried is not None:
-                    _take_up(toolbox, carried)
+                    take_up(toolbox, carried)
                 answer = self._let_plan(toolbox)
         except Stopped:
-            return _end_stopped(toolbox, stop.keeps_job)
-        toolbox.run = toolbox.run.record(_ending(toolbox.run, self.dry_run, answer))
+            return end_stopped(toolbox, stop.keeps_job)
+        toolbox.run = toolbox.run.record(ending(toolbox.run, self.dry_run, answer))
         return answer
 
     def _let_plan(self, toolbox: Toolbox) -> str:
@@ -295,111 +257,3 @@ def _say_own_skills(toolbox: Toolbox) -> None:
     run, own = toolbox.run, own_skills()
     if own and run.settings.llm != "builtin" and own not in [note.text for note in run.notes]:
         toolbox.run = run.record(Note(code="skills", text=own))
-
-
-def _take_up(toolbox: Toolbox, present: Settings) -> None:
-    run = toolbox.run
-    settings = carried_over(run.settings, present)
-    run = run if settings == run.settings else run.record(settings)
-    repairs_next = closed_gate("repair_run", run) is None
-    toolbox.run = run.record(Resumed(script_sha256=hash_on_disk(run), keeps_failure=repairs_next))
-
-
-def _end_stopped(toolbox: Toolbox, keeps_job: bool) -> str:
-    """Journal that the work was stopped from outside; the job is ended with it, or goes on under its name."""
-    run = refold(toolbox.run.journal)  # a tool that was stopped half way has journalled more than it returned
-    if keeps_job:
-        job = f"; job {run.job.id} goes on" if run.job is not None and run.job_is_live else ""
-        answer = f"Stopped from outside{job}: `ftagent resume {run.id}` takes it up."
-        toolbox.run = run.record(Note(code="stopped", text=answer))
-    else:
-        with shielded():
-            run = end_work(run)
-        answer = "Cancelled from outside."
-        toolbox.run = run.record(Ended(status="cancelled", reason=answer))
-    return answer
-
-
-def _ending(run: Run, dry_run: bool, answer: str) -> Ended:
-    plans_only = dry_run or (run.spec is not None and run.spec.plan_only)
-    if next_tool(run) == "submit_job" and plans_only:
-        return Ended(status="dry_run", reason=answer)
-    if run.report is not None and run.report.stage in ("cancelled", "timed_out"):
-        return Ended(status="cancelled" if run.report.stage == "cancelled" else "timed_out", reason=run.report.reason)
-    done = run.report is not None and run.report.health == "done" and next_tool(run) is None
-    return Ended(status="completed" if done else "failed", reason=answer)
-
-
-class RailedAgent(ToolCallingAgent):
-    """A `ToolCallingAgent` that is offered only what is legal now and reads the state anew every turn."""
-
-    def __init__(self, toolbox: Toolbox) -> None:
-        self.toolbox = toolbox
-        self.planner = Planner(toolbox)
-        self.planner.rebuild = self._messages
-        self._prompt = system_prompt()
-        super().__init__(
-            tools=[],
-            model=self.planner,
-            prompt_templates=_templates(self._prompt),
-            verbosity_level=LogLevel.OFF,
-        )
-
-    @property
-    def tools_and_managed_agents(self) -> list[Tool]:
-        """The tools that are legal now; the end only when the way is at its end."""
-        legal: list[Tool] = [OfferedTool(tool_info(name)) for name in self.toolbox.legal()]
-        return legal if self.toolbox.expected() else [*legal, self.tools["final_answer"]]
-
-    def write_memory_to_messages(self, summary_mode: bool = False) -> list[Any]:
-        """Rebuild what the planner reads from the run itself."""
-        return self._messages(self.planner.room)
-
-    def _messages(self, room: int | None) -> list[Any]:
-        """Return the prompt of this turn, in at most so many tokens, those of the offered tools among them."""
-        if room is None:
-            return []  # the built-in planner reads none
-        steps = [step for step in self.memory.steps if isinstance(step, ActionStep)]
-        offered = tokens_of(str([get_tool_json_schema(tool) for tool in self.tools_and_managed_agents]))
-        return build_messages(self.toolbox, steps, room - offered, self._prompt)
-
-    def execute_tool_call(self, tool_name: str, arguments: dict[str, Any] | str) -> Any:
-        """Call a tool; only what the planner can mend becomes an observation, all else ends the run."""
-        if tool_name == "final_answer" and self.toolbox.expected() is None:
-            return super().execute_tool_call(tool_name, arguments)
-        try:
-            return self.toolbox.call(tool_name, arguments)
-        except ToolError as error:
-            raise AgentToolExecutionError(str(error), self.logger) from error
-
-
-class OfferedTool(Tool):
-    """A tool as a model's API wants it; it is called through the toolbox, never here."""
-
-    skip_forward_signature_validation = True
-    output_type = "string"
-
-    def __init__(self, info: ToolInfo) -> None:
-        self.name, self.description, self.inputs = info.name, info.description, _for_planners(info)
-        super().__init__()
-
-    def forward(self, **arguments: Any) -> Any:
-        raise AssertionError(f"{self.name} is called through the toolbox")
-
-
-def _for_planners(info: ToolInfo) -> dict[str, dict[str, Any]]:
-    """Leave out what a planner has no say in: the user's own words."""
-    hidden = ("request", "offline") if info.name == "plan_run" else ()
-    return {name: entry for name, entry in input_schema(info).items() if name not in hidden}
-
-
-def _templates(system: str) -> Any:
-    """Return smolagents' prompt templates: ours for the system, empty ones for what this loop never does."""
-    return {
-        "system_prompt": system,
-        "planning": PlanningPromptTemplate(initial_plan="", update_plan_pre_messages="", update_plan_post_messages=""),
-        "managed_agent": ManagedAgentPromptTemplate(task="", report=""),
-        "final_answer": FinalAnswerPromptTemplate(
-            pre_messages="", post_messages="Say in two sentences where the run stands."
-        ),
-    }

@@ -77,7 +77,7 @@ def summary(run: Run) -> str:
         red = next(check for check in run.preflight.checks if not check.ok)
         sentences.append(f"Preflight stopped the script: {red.name}: {red.detail}")
     elif run.report is None:
-        sentences.append("Everything that is free is done; nothing was submitted.")
+        sentences.append(f"Everything that is free is done; nothing was submitted: `ftagent resume {run.id}` goes on.")
     elif run.report.health != "done":
         sentences.append(f"The training ended as {run.report.health.replace('_', ' ')}: {run.report.reason}")
         if run.report.failure:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -121,6 +121,12 @@ def input_schema(info: ToolInfo) -> dict[str, dict[str, Any]]:
     return inputs
 
 
+def only_plans(run: Run) -> bool:
+    """Whether the person only wants to know what it would be, and has not taken up the run that ended so."""
+    endings = (event for event in run.journal.events if event.kind == "ended")
+    return run.spec is not None and run.spec.plan_only and all(end.data["status"] != "dry_run" for end in endings)
+
+
 class Toolbox:
     """One run and the tools that may work on it.
 
@@ -165,8 +171,7 @@ class Toolbox:
         if self.run.spec is not None and self.run.spec.questions and self.answered:
             return "plan_run"
         step = next_tool(self.run)
-        plans_only = self.dry_run or (self.run.spec is not None and self.run.spec.plan_only)
-        return None if plans_only and step == "submit_job" else step
+        return None if step == "submit_job" and (self.dry_run or only_plans(self.run)) else step
 
     def legal(self) -> tuple[str, ...]:
         """Return the tools that may be called now: the detours, and the next step among those that may be done anew.
@@ -246,7 +251,7 @@ class Toolbox:
         if name == "submit_job" and closed_gate(name, self.run, but=frozenset({APPROVED})) is None:
             self._approve()
         if name in LATER and closed_gate(name, self.run) is None:
-            self._approve_later(LATER[name])
+            self._approve_later(LATER[name], checked)
         if name == "schedule_run" and closed_gate(name, self.run, but=frozenset({SCHEDULE_APPROVED})) is None:
             self._approve_schedule(**checked)
         if name in GATES:
@@ -281,10 +286,10 @@ class Toolbox:
                 hold_to_choice(self.run, quote)
             self.run = self.run.record(approve(self.run, quote, self.decide))
 
-    def _approve_later(self, purpose: Purpose) -> None:
+    def _approve_later(self, purpose: Purpose, given: Mapping[str, Any]) -> None:
         from ..tools.later import later_quote
 
-        if quote := later_quote(self.run, purpose):
+        if quote := later_quote(self.run, purpose, given):
             self.run = self.run.record(approve(self.run, quote, self.decide))
 
     def _approve_schedule(self, when: str | None = None) -> None:

@@ -90,8 +90,10 @@ def _planner(options: argparse.Namespace) -> Iterator[Player]:
     if options.llm != SMALL:
         yield player(options.llm, options.llm_base_url)
         return
-    from .small import served_smollm2
+    from ..agent import llm
+    from .small import ANSWER_TOKENS, served_smollm2
 
+    llm.MAX_TOKENS_UNKNOWN = ANSWER_TOKENS
     log = Path(tempfile.gettempdir(), "ftagent-evals-llama.cpp.log")
     with served_smollm2(options.cache_dir, log=log) as url:
         yield player("openai/smollm2", url)

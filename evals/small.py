@@ -14,6 +14,8 @@ NAME = "SmolLM2-135M-Instruct"
 QUANTISATION = "Q8_0"
 CONTEXT = 8192
 """Tokens that it was trained for."""
+ANSWER_TOKENS = 256
+"""A call takes a tenth of them; this model often never ends by itself."""
 
 
 @contextmanager

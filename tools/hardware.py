@@ -5,34 +5,23 @@ Flavors are this machine and, for the `hf-jobs` backend, those of Hugging Face J
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import TypeVar
 
-from .candidates import Plan, Wish
+from .candidates import Wish
 from .catalog import Catalog, catalog
-from .choice import Limits, Search, choose, refuse, shortage, time_words, unique_flavors
+from .choice import Limits, Search, choose, refuse
+from .chosen import chosen_hardware
 from .errors import ToolError
-from .facts import REWARDED_METHODS, Adapter, Candidate, HardwareChoice, Precision, Range, Spec
+from .facts import REWARDED_METHODS, Adapter, HardwareChoice, Precision, Spec
 from .flavor import LOCAL, Flavor, local_flavor
 from .gates import DATA, require
-from .ledger import correction
 from .machine import probe_machine
 from .run import Run
 from .wording import one_line
-from .work import Work, work_of
+from .work import work_of
 
 TOOL = "pick_hardware"
-
-# How far a run strays from what is expected while nothing else happens on the machine; and on a GPU that no training
-# was finished on: of public measurements, most lie within a third of the tables, and one (full fine-tuning of
-# Qwen3-4B by stock transformers on an A100, https://www.neural-nova.com/blog/accelerating-qwen3-4b-fine-tuning-by-56)
-# took 2.2 times as long.
-LOW, HIGH, HIGH_UNSEEN = 0.8, 1.5, 2.2
-TIMEOUT_FLOOR_S = 1800
-TIMEOUT_STEP_S = 300
-# The timeout over the high estimate; on a rented machine its whole price is reserved against the cap.
-TIMEOUT_MARGIN, RENTED_TIMEOUT_MARGIN = 2.0, 1.25
 
 T = TypeVar("T")
 
@@ -74,22 +63,10 @@ def pick_hardware(
     require(TOOL, run, but=frozenset({DATA}) if tokens is not None else frozenset())
     spec = run.spec
     assert spec is not None  # the gate
-    stated = spec.overrides
-    wish = Wish(
-        adapter=_agreed("adapter", stated.adapter, adapter),
-        precision=precision,
-        batch=_agreed("batch", stated.per_device_train_batch_size, batch),
-        # Whoever states a batch and no accumulation, as TRL does, means that batch to be the step; but a step must hold
-        # all completions of a prompt.
-        accumulation=stated.gradient_accumulation_steps
-        or (1 if stated.per_device_train_batch_size and spec.method not in REWARDED_METHODS else None),
-        checkpointing=_agreed("checkpointing", stated.gradient_checkpointing, checkpointing),
-    )
+    wish = _wish(spec, adapter=adapter, precision=precision, batch=batch, checkpointing=checkpointing)
     flavors, prices = _flavors(spec, flavor)
     flavors = _possible(wish, flavors)
-    length = _agreed("max_length", stated.max_length, max_length)
-    if length is not None and length < 1:
-        raise ToolError(f"max_length {length} keeps no token.", hint="leave it out, and the data decides")
+    length = _length(spec, max_length)
     work = work_of(
         spec, run.dataset, tokens, length, on_gpu=any(flavor.gpu for flavor in flavors), settings=run.settings
     )
@@ -98,7 +75,33 @@ def pick_hardware(
     search = Search(work=work, wish=wish, flavors=tuple(flavors), settings=run.settings, rented=rented)
     plans = search.plans()
     chosen = choose(plans, limits) or refuse(plans, search, limits)
-    return _choice(chosen, plans, search, limits, prices)
+    return chosen_hardware(chosen, plans, search, limits, prices)
+
+
+def _wish(
+    spec: Spec, *, adapter: Adapter | None, precision: Precision | None, batch: int | None, checkpointing: bool | None
+) -> Wish:
+    """Return what was asked for, in the plan or just now.
+
+    Whoever states a batch and no accumulation, as TRL does, means that batch to be the step; but a step must hold all
+    completions of a prompt.
+    """
+    stated = spec.overrides
+    batch_is_step = stated.per_device_train_batch_size and spec.method not in REWARDED_METHODS
+    return Wish(
+        adapter=_agreed("adapter", stated.adapter, adapter),
+        precision=precision,
+        batch=_agreed("batch", stated.per_device_train_batch_size, batch),
+        accumulation=stated.gradient_accumulation_steps or (1 if batch_is_step else None),
+        checkpointing=_agreed("checkpointing", stated.gradient_checkpointing, checkpointing),
+    )
+
+
+def _length(spec: Spec, given: int | None) -> int | None:
+    length = _agreed("max_length", spec.overrides.max_length, given)
+    if length is not None and length < 1:
+        raise ToolError(f"max_length {length} keeps no token.", hint="leave it out, and the data decides")
+    return length
 
 
 def _flavors(spec: Spec, wanted: str | None) -> tuple[list[Flavor], Catalog | None]:
@@ -160,117 +163,3 @@ def _possible(wish: Wish, flavors: Sequence[Flavor]) -> list[Flavor]:
         instead = "adapter lora" if what == "qlora" else "precision fp32"
         raise ToolError(f"{what} needs a CUDA GPU, and {where} has none.", hint=f"{instead} trains on a CPU")
     return possible
-
-
-# --- the choice -------------------------------------------------------------------------------------------------------
-
-
-def _choice(
-    chosen: Plan, plans: Sequence[Plan], search: Search, limits: Limits, prices: Catalog | None
-) -> HardwareChoice:
-    flavor, work = chosen.flavor, search.work
-    # Other programs take their share of the cores, and nobody knows for how long.
-    crowd = 1.0 if flavor.gpu else 1 + flavor.load / flavor.cores
-    known = flavor.gpu is None or correction(flavor.device, search.settings).trainings > 0
-    high = (HIGH if known else HIGH_UNSEEN) * crowd
-    hours = Range(low=LOW * chosen.hours, expected=chosen.hours, high=high * chosen.hours)
-    margin = TIMEOUT_MARGIN if flavor.is_local else RENTED_TIMEOUT_MARGIN
-    timeout_s = max(TIMEOUT_FLOOR_S, math.ceil(margin * hours.high * 3600 / TIMEOUT_STEP_S) * TIMEOUT_STEP_S)
-    price = flavor.usd_per_hour
-    return HardwareChoice(
-        flavor=flavor.name,
-        adapter=chosen.adapter,
-        precision=chosen.precision,
-        batch=chosen.batch,
-        accumulation=chosen.accumulation,
-        max_length=work.max_length,
-        checkpointing=chosen.checkpointing,
-        gpus=flavor.gpus,
-        sharded=chosen.sharded,
-        sharding=chosen.sharding,
-        memory_gib=chosen.memory,
-        hours=hours,
-        cost_usd=Range(low=price * hours.low, expected=price * hours.expected, high=price * hours.high),
-        usd_per_hour=price,
-        prices=prices.words if prices else "",
-        timeout_s=timeout_s,
-        tokens=chosen.tokens,
-        tokens_per_s=chosen.tokens_per_s,
-        device=flavor.device,
-        correction=chosen.correction,
-        epochs=chosen.epochs,
-        machine=flavor.words,
-        reason=_reason(chosen, plans, work, limits),
-        candidates=_table(plans, limits),
-    )
-
-
-def _table(plans: Sequence[Plan], limits: Limits) -> tuple[Candidate, ...]:
-    """Return what was looked at, what fits first and the cheapest first; of several flavors each adapter's best."""
-    flavors = unique_flavors(plans)
-    shown = list(plans)
-    if len(flavors) > 1:
-        groups = [
-            [p for p in plans if p.flavor is f and p.adapter == a] for f in flavors for a in ("lora", "qlora", "full")
-        ]
-        shown = [min(group, key=lambda p: (not p.fits, p.hours, p.memory.total)) for group in groups if group]
-    found = [_candidate(plan, limits) for plan in shown]
-    return tuple(sorted(found, key=lambda c: (not c.fits, c.cost_usd, c.hours)))
-
-
-def _candidate(plan: Plan, limits: Limits) -> Candidate:
-    why_not = limits.why_not(plan) if plan.fits else shortage(plan)
-    return Candidate(
-        flavor=plan.flavor.name,
-        adapter=plan.adapter,
-        precision=plan.precision,
-        batch=plan.batch,
-        accumulation=plan.accumulation,
-        checkpointing=plan.checkpointing,
-        sharded=plan.sharded,
-        memory_gib=plan.memory.total,
-        usable_gib=plan.usable_gib,
-        hours=plan.hours,
-        cost_usd=plan.cost_usd,
-        fits=not why_not,
-        reason=why_not,
-    )
-
-
-def _reason(plan: Plan, plans: Sequence[Plan], work: Work, limits: Limits) -> str:
-    flavor = plan.flavor
-    steps = math.ceil(plan.epochs * work.rows / plan.step_rows)
-    gpus = f" on {flavor.gpus} GPUs" if flavor.gpus > 1 else ""
-    reasons = [f"batch {plan.batch} × {plan.accumulation}{gpus} makes {steps} optimizer steps of {plan.step_rows} rows"]
-    if flavor.gpus > 1:
-        how = "share the weights (FSDP2)" if plan.sharded else "have the whole model each (DDP)"
-        reasons.append(f"{flavor.gpus} processes, one a GPU, {how}")
-    if plan.adapter == "lora":
-        # Schulman et al. 2025, "LoRA Without Regret", https://thinkingmachines.ai/blog/lora
-        reasons.append("LoRA learns small data as well as training all weights does, with far less memory")
-    if plan.adapter == "qlora":
-        fits_whole = any(p.fits and p.adapter == "lora" for p in plans if p.flavor is plan.flavor)
-        reasons.append(
-            f"the weights {'leave room for faster batches in 4 bits' if fits_whole else 'fit in 4 bits only'}"
-        )
-    if flavor.gpu is None and work.max_steps is None and plan.epochs == 1:
-        reasons.append("one epoch, as time is short on a CPU")
-    if flavor.gpu is None and plan.precision == "bf16" and not flavor.native_bf16:
-        reasons.append("this CPU emulates bf16, slowly")
-    if flavor.gpu is not None and not flavor.gpu.has_bf16:
-        reasons.append(f"{flavor.gpu.name} has no bf16 of its own")
-    if plan.checkpointing:
-        reasons.append("activations are computed twice to save memory")
-    if not flavor.is_local:
-        reasons.append(_beside(plan, plans, limits))
-    return "; ".join(filter(None, reasons)) + "."
-
-
-def _beside(plan: Plan, plans: Sequence[Plan], limits: Limits) -> str:
-    """Name the fastest way within the limits, where it is another one."""
-    fastest = min((p for p in plans if p.fits and limits.hold(p)), key=lambda p: (p.hours, p.cost_usd))
-    if fastest.flavor is plan.flavor:
-        return "cheapest and fastest of what fits"
-    return (
-        f"the cheapest; the fastest is {fastest.flavor.name}, {time_words(fastest.hours)} for ${fastest.cost_usd:.2f}"
-    )

@@ -11,7 +11,8 @@ from .facts import HardwareChoice, Job, JobIntent, JobReport, Quote, Range, Scri
 from .gates import require
 from .later_cost import later_purposes, part_of
 from .later_watch import report_of
-from .monitor import Watch, cost_cap, price_usd_per_hour
+from .monitor import Watch
+from .outlook import cost_cap, price_usd_per_hour
 from .run import Run
 from .script import script_is_unchanged
 from .script_checks import same_data

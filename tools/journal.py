@@ -1,6 +1,6 @@
 """The journal: an append-only file of events, one fsynced line a fact, and whoever listens to it.
 
-What the events add up to is `tools/run.py`'s business. A journal starts in memory and takes a folder when
+What the events add up to is the business of `tools/run/`. A journal starts in memory and takes a folder when
 `Journal.settle` is called, so that a request that never was possible leaves nothing behind.
 """
 
@@ -45,6 +45,7 @@ from .facts import (
 )
 from .settings import Settings
 from .stopping import check
+from .templates.lines import cut_torn_line
 from .told import TOLD
 
 JOURNAL = "journal.jsonl"
@@ -226,13 +227,3 @@ def _write_lines(path: Path, events: list[Event]) -> None:
         except OSError:
             os.truncate(path, start)
             raise
-
-
-def cut_torn_line(path: Path) -> None:
-    """Cut a last line that a killed process left half written."""
-    if not path.exists():
-        return
-    whole = path.read_bytes()
-    end = whole.rfind(b"\n") + 1
-    if end < len(whole):
-        os.truncate(path, end)

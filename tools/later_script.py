@@ -14,7 +14,7 @@ from typing import Any
 from .backends.hf_results import pushed_revision, repository_of
 from .errors import ToolError
 from .facts import Purpose
-from .files import write_whole
+from .files import sha256_of, write_whole
 from .rendering import render
 from .run import Run
 from .tasks import Task
@@ -63,7 +63,9 @@ def write_later_script(run: Run, purpose: Purpose, tasks: Mapping[str, Task], pi
 
 
 class _Travelling:
-    """Turns paths of this machine into those of a job, and collects the files that must go along.
+    """Turns paths of this machine into those of a job, and collects the files that must go along, with their hashes.
+
+    They go with the run's record (`backends/hf_record.py`), since a request holds no more than a script.
 
     Args:
         run: The run.
@@ -86,16 +88,16 @@ class _Travelling:
                 return value
 
     def _placed(self, path: Path) -> str:
-        """Return where the job finds a file: in the pushed model, or beside its programs."""
+        """Return where the job finds a file: in the pushed model, or in the run's record on the Hub."""
         inside = path.relative_to(self._home)
         if inside.parts[:1] == (CHECKPOINT,):
             return MODEL + inside.relative_to(CHECKPOINT).as_posix().removeprefix(".")
         if inside.as_posix() == HELDOUT:
             return MODEL + HELDOUT
-        name = "-".join(inside.parts)
+        name = inside.as_posix()
         try:
-            self.inputs[name] = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+            self.inputs[name] = sha256_of(path)
+        except OSError as error:
             raise ToolError(f"`{inside}` cannot travel with a job: {error}.") from error
         return GIVEN + name
 

@@ -12,7 +12,7 @@ from .catalog import catalog
 from .facts import TERMINAL_STAGES, Alert, Failure, Health, Job, JobReport, Purpose
 from .failures.recognise import JobEnd, recognise
 from .failures.table import BY_NAME
-from .monitor import waiting_s
+from .outlook import waiting_s
 from .rules import LONGEST_WAIT_S, Outlook, Watched, waits_too_long
 from .run import Run
 from .stopping import pause

@@ -6,15 +6,12 @@ quantiser takes no importance matrix (how the others get theirs: `templates/quan
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import re
 import subprocess
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +22,8 @@ from typing import Any, BinaryIO
 from .bounds import BOUNDS
 from .errors import InputError, ToolError
 from .settings import Settings
+from .templates import openai_client
+from .templates.openai_client import ServerFailed
 from .worker import WORKER_ENVIRONMENT, run_worker
 
 # What the converter writes by itself, and what the quantiser makes of 16-bit weights (`llama_ftype` in llama.h).
@@ -48,7 +47,6 @@ SHORT = {"Q3_K": "Q3_K_M", "Q4_K": "Q4_K_M", "Q5_K": "Q5_K_M"}
 
 CONVERT_TIMEOUT_S = 2 * 3600
 LOAD_TIMEOUT_S = 300
-ANSWER_TIMEOUT_S = 300
 
 # A line of llama.cpp's log (common/log.cpp): time, level, function, message.
 LLAMA_CPP_ERROR = re.compile(r"[\d.]+ E (.+)")
@@ -189,18 +187,12 @@ def ask(url: str, prompt: list[dict[str, Any]] | str, *, max_tokens: int) -> Rep
 
 
 def call(url: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Send one request, past any proxy that the environment names: the server is on this machine.
+    """Send one request to the server.
 
     Raises:
         ToolError: The server refuses the request, or does not answer.
     """
-    data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(url + path, data=data, headers={"Content-Type": "application/json"})
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(request, timeout=ANSWER_TIMEOUT_S) as response:
-            return json.load(response)
-    except urllib.error.HTTPError as error:
-        raise ToolError(f"llama.cpp answered {path} with {error.code}: {error.read().decode()[:500]}") from error
-    except (OSError, http.client.HTTPException) as error:
-        raise ToolError(f"llama.cpp did not answer {path}: {error}") from error
+        return openai_client.call(url, path, body)
+    except ServerFailed as error:
+        raise ToolError(f"llama.cpp {error}") from error

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
 
 from .backends import Backend, JobState, backend_of
-from .facts import TERMINAL_STAGES, Alert, Course, Failure, Health, Job, JobReport, Stage
-from .failures.recognise import JobEnd, recognise
+from .ending import failure_of, read_result, verdict
+from .facts import TERMINAL_STAGES, Alert, Course, Job, JobReport
 from .failures.table import BY_NAME
 from .gates import require
 from .ledger import enter
@@ -29,11 +26,11 @@ from .metrics import (
     read_metrics,
     write_metrics,
 )
+from .outlook import outlook, price_usd_per_hour, total_steps
 from .plots import draw_loss
-from .rules import RECENT, RULES, Outlook, Rule, Watched
+from .rules import RECENT, RULES, Rule, Watched
 from .run import Run, experiment_name
 from .stopping import pause
-from .trained import CHECKPOINT
 
 POLL_S = 1.0
 PAUSE_S_PER_POINT = 0.0005
@@ -50,10 +47,6 @@ TAIL_LINES = 200
 
 METRICS = "metrics.jsonl"
 CURVE = "loss.png"
-RESULT = "result.json"
-OUT_OF_TIME = 4
-"""The script's exit code when it saved and stopped shortly before its timeout (`tools/templates/base.py`)."""
-WEIGHTS = ("adapter_model.safetensors", "model*.safetensors")
 
 
 def monitor_job(run: Run, *, wait_s: float | None = None) -> JobReport:
@@ -164,7 +157,10 @@ class Watch:
         """Return what each rule finds wrong now; the listeners hear of each rule once."""
         points = self._of_this_attempt(state)
         watched = Watched(
-            points=points, now=datetime.now(UTC), leading=self.leading, outlook=self._outlook(state, points)
+            points=points,
+            now=datetime.now(UTC),
+            leading=self.leading,
+            outlook=outlook(self.run, self.job, state, points),
         )
         rules = [rule for rule in RULES if rule.holds_at_end or state.stage not in TERMINAL_STAGES]
         findings = {rule: text for rule in rules if (text := rule.test(watched))}
@@ -177,22 +173,6 @@ class Watch:
             self.alerts.append(alert)
             self.run.journal.tell("alert", **alert.model_dump())
 
-    def _outlook(self, state: JobState, points: list[Point]) -> Outlook:
-        """Return where the job goes, at the pace of this attempt so far."""
-        total, steps_per_s = total_steps(self.run, points), pace(points)
-        left = max(0, total - points[-1].step) / steps_per_s if points and total and steps_per_s else None
-        return Outlook(
-            seconds=state.seconds,
-            seconds_left=left,
-            timeout_s=self.job.timeout_s,
-            price_usd_per_hour=price_usd_per_hour(self.run),
-            spent_usd=self.run.llm_cost_usd + self.run.earlier_usd,
-            cap_usd=cost_cap(self.run),
-            waiting_s=waiting_s(self.job, state),
-            flavor=self.job.flavor,
-            others=other_flavors(self.run, self.job.flavor),
-        )
-
     def _values(self, name: str) -> list[float]:
         return [value for point in self.points if (value := point.values.get(name)) is not None]
 
@@ -201,8 +181,8 @@ class Watch:
         return [p for p in self.points if p.time and state.started_at and p.time >= state.started_at]
 
     def _report(self, state: JobState, findings: dict[Rule, str]) -> JobReport:
-        stage, health, reason = self._verdict(state, findings)
-        failure = self._failure(state, stage, findings)
+        stage, health, reason = verdict(self.run, state, findings, self._tail)
+        failure = failure_of(state, stage, findings, self._tail)
         if failure is not None and health == "failed":
             health = BY_NAME[failure.name].health
         losses = first_and_last(self._values(LOSS))
@@ -222,43 +202,15 @@ class Watch:
             exit_code=state.exit_code,
             failure=failure,
             alerts=tuple(self.alerts),
-            result=_read_result(self.run.folder) if stage == "completed" else {},
+            result=read_result(self.run.folder) if stage == "completed" else {},
         )
 
     def _course(self) -> Course | None:
         ends = None if self.leading.name == LOSS else first_and_last(self._values(self.leading.name))
         return Course(label=self.leading.label, first=ends[0], last=ends[1]) if ends else None
 
-    def _verdict(self, state: JobState, findings: dict[Rule, str]) -> tuple[Stage, Health, str]:
-        """Return the stage, the health and the reason, as far as they can be believed."""
-        has_ended, may_end = state.stage in TERMINAL_STAGES, self.run.settings.cancel_hopeless
-        grave = {rule: text for rule, text in findings.items() if not has_ended or (may_end and rule.level == "error")}
-        if grave:
-            worst = min(grave, key=lambda rule: rule.level)  # "error" comes before "warn"
-            return ("failed" if has_ended else state.stage), worst.health, grave[worst]
-        match state.stage:
-            case "completed":
-                if missing := _missing_evidence(self.run.folder, state):
-                    return "failed", "failed", missing
-                return "completed", "done", "the training ran to its end"
-            case "cancelled":
-                return "cancelled", "cancelled", state.reason
-            case "timed_out":
-                return "timed_out", "timed_out", state.reason
-            case "failed" if state.exit_code == OUT_OF_TIME:
-                return "timed_out", "timed_out", "it saved a checkpoint and stopped, as its time was almost over"
-            case "failed":
-                return "failed", "failed", _why_it_failed(state, self.backend.log_tail(self.run, self.job, TAIL_LINES))
-            case _:
-                return state.stage, "healthy", state.reason or f"it has been {state.stage} for {state.seconds:.0f} s"
-
-    def _failure(self, state: JobState, stage: Stage, findings: dict[Rule, str]) -> Failure | None:
-        """Return why the job failed, where that is known: by the rule that ended it, its backend, or its log."""
-        if stage not in ("failed", "timed_out"):
-            return None
-        ended_by = next((text for rule, text in findings.items() if rule.level == "error"), None)
-        tail = self.backend.log_tail(self.run, self.job, TAIL_LINES)
-        return recognise(JobEnd(stage=stage, exit_code=state.exit_code, reason=ended_by or state.reason, tail=tail))
+    def _tail(self) -> list[str]:
+        return self.backend.log_tail(self.run, self.job, TAIL_LINES)
 
     def _tell(self, report: JobReport) -> None:
         self._told_at = time.monotonic()
@@ -288,18 +240,6 @@ class Watch:
         )
 
 
-def waiting_s(job: Job, state: JobState) -> float:
-    """Return how long a job has been waiting for a machine, 0 once it has one."""
-    return (datetime.now(UTC) - job.submitted_at).total_seconds() if state.stage == "queued" else 0.0
-
-
-def other_flavors(run: Run, taken: str) -> tuple[str, ...]:
-    """Return the flavors on which the run would fit beside the one that was taken, the cheapest first."""
-    candidates = run.hardware.candidates if run.hardware else ()
-    fitting = sorted((one for one in candidates if one.fits), key=lambda one: (one.cost_usd, one.hours))
-    return tuple(dict.fromkeys(one.flavor for one in fitting if one.flavor != taken))
-
-
 def _last(values: list[float]) -> float | None:
     return values[-1] if values else None
 
@@ -307,59 +247,3 @@ def _last(values: list[float]) -> float | None:
 def _printable(line: str) -> str:
     """Return a log line without what would move the cursor, cut to a terminal's width."""
     return "".join(c for c in line if c.isprintable())[:TEXT_CHARS]
-
-
-def price_usd_per_hour(run: Run) -> float:
-    """Return what the chosen hardware costs an hour; nothing on this machine."""
-    if run.hardware is None or run.hardware.hours.expected <= 0:
-        return 0.0
-    return run.hardware.cost_usd.expected / run.hardware.hours.expected
-
-
-def cost_cap(run: Run) -> float | None:
-    """Return the lower of the settings' cap and the stated budget, in US dollars; None without any."""
-    caps = (run.settings.max_cost_usd, run.spec.budget_usd if run.spec else None)
-    return min((cap for cap in caps if cap is not None), default=None)
-
-
-def total_steps(run: Run, points: list[Point]) -> int | None:
-    """Return how many steps the training has, by its parameters or by how far in its epochs a step is."""
-    parameters = {p.name: p.value for p in run.script.parameters} if run.script else {}
-    if (parameters.get("max_steps") or 0) > 0:
-        return parameters["max_steps"]
-    done = next(((p.step, e) for p in reversed(points) if (e := p.values.get("train/epoch"))), None)
-    if done is None or run.hardware is None:
-        return None
-    # The trainer rounds up twice (`Trainer.set_initial_training_values`); 1e-6 is for the division's own error.
-    steps_per_epoch = math.ceil(done[0] / done[1] - 1e-6)
-    return math.ceil(run.hardware.epochs * steps_per_epoch - 1e-6)
-
-
-def _missing_evidence(folder: Path, state: JobState) -> str | None:
-    """Say what is missing for believing that a script with exit code 0 has trained."""
-    result = folder / RESULT
-    started = state.started_at.timestamp() if state.started_at else 0.0
-    if not result.exists() or result.stat().st_mtime < started:
-        return f"the script ended without an error, but wrote no {RESULT}"
-    if not any(next((folder / CHECKPOINT).glob(pattern), None) for pattern in WEIGHTS):
-        return f"the script ended without an error, but {CHECKPOINT}/ holds no weights"
-    return None
-
-
-def _read_result(folder: Path) -> dict[str, Any]:
-    return json.loads((folder / RESULT).read_text(encoding="utf-8"))
-
-
-def _why_it_failed(state: JobState, tail: list[str]) -> str:
-    """Say why in the script's own words, or else in the backend's."""
-    raised = _raised(tail)
-    if raised and (state.exit_code or 0) > 0:
-        return raised
-    return state.reason + (f"; its last line: {tail[-1]}" if tail else "")
-
-
-def _raised(tail: list[str]) -> str | None:
-    """Return the line that names the exception of the last traceback; more may have been printed after it."""
-    starts = [number for number, line in enumerate(tail) if line.startswith("Traceback (most recent call last)")]
-    after = tail[starts[-1] + 1 :] if starts else []
-    return next((line for line in after if not line.startswith(" ")), None)

@@ -97,6 +97,8 @@ def refuse_unanswerable(spec: Spec) -> None:
         raise InputError(
             "a reward model generates nothing, and GGUF is for models that do.", hint="leave the export out"
         )
+    if spec.backend != "local":
+        return  # a job brings along what it needs
     others = [name for name in benchmarks if name != HUMAN_EVAL]
     if others and importlib.util.find_spec("lm_eval") is None:
         raise InputError(f"{', '.join(others)} need lm-eval.", hint="pip install 'ftagent[eval]'")

@@ -12,14 +12,16 @@ from dataclasses import dataclass
 
 from .backends import backend_of
 from .catalog import catalog
+from .chosen import TIMEOUT_FLOOR_S, TIMEOUT_STEP_S
 from .errors import ToolError
 from .facts import Change, Failure, HardwareChoice, JobReport, Precision, Repair, Rung
 from .failures.ladder import CHECKPOINTS_KEPT, drifted_pins, parameter, rungs_left
 from .flavor import Flavor
 from .gates import require
-from .hardware import TIMEOUT_FLOOR_S, TIMEOUT_STEP_S, pick_hardware
+from .hardware import pick_hardware
 from .metrics import pace, read_metrics
-from .monitor import METRICS, total_steps
+from .monitor import METRICS
+from .outlook import total_steps
 from .parameters import BY_PLANNER
 from .rules import RECENT
 from .run import Run

@@ -14,7 +14,7 @@ from .errors import BudgetExceeded, GateClosed, InputError, UserError
 from .facts import CheckpointSeries, Fact, Schedule, ScheduleQuote, Trigger
 from .gates import require
 from .jobs import cost_cap, hold_to_script
-from .monitor import price_usd_per_hour
+from .outlook import price_usd_per_hour
 from .run import Run, list_runs
 from .series import prepare_series, proven_series, series_part
 from .settings import Settings

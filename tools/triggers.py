@@ -88,6 +88,7 @@ _SERIES_LAST = re.compile(rf"\b{_CHECKPOINTS}\s+{_JUDGE_LAST}\b")
 _EVERY_NEW = re.compile(
     r"\b(?:every|each|all(?: the)?|jeden|alle|chaque|tous les) (?:new|neuen|nouve(?:aux?|l)) checkpoints?\b"
 )
+_BETWEEN = r"\s*(?:(?:of|from|in|von|aus|de)\s+\S+)?\s*,?\s*"
 _TIMES = {"noon": 12, "mittag": 12, "midi": 12, "midnight": 0, "mitternacht": 0, "minuit": 0}
 
 
@@ -140,14 +141,25 @@ def _of_checkpoints(text: str, lowered: str, reading: TriggerReading, span: tupl
     first, last = min(start, phrase.start()), max(end, phrase.end())
     rest = "".join(" " if start <= n < end or phrase.start() <= n < phrase.end() else c for n, c in enumerate(text))
     trigger, question = reading.trigger, reading.question
-    if trigger is not None and trigger.kind == "webhook":
-        question, trigger = (
-            "checkpoints are evaluated by the clock: at what time? Say, for example: every night at 2",
-            None,
-        )
-    if trigger is not None:
+    if trigger is not None and not _belong_together(lowered, phrase, span):
+        question = f"`{text[start:end].strip()}`: is the training repeated, or are its new checkpoints evaluated then?"
+    elif trigger is not None and trigger.kind == "webhook":
+        question = "checkpoints are evaluated by the clock: at what time? Say, for example: every night at 2"
+    elif trigger is not None:
         trigger = trigger.model_copy(update={"does": "evaluate", "words": text[first:last].strip()})
-    return TriggerReading(trigger=trigger, question=question, rest=rest)
+    return TriggerReading(trigger=None if question else trigger, question=question, rest=rest)
+
+
+def _belong_together(lowered: str, phrase: re.Match[str], span: tuple[int, int]) -> bool:
+    """Tell whether a time is that of the evaluation: in its phrase, behind it, or before it at a clause's start."""
+    start, end = span
+    if phrase.start() <= start and end <= phrase.end():
+        return True
+    if phrase.end() <= start:
+        return re.fullmatch(_BETWEEN, lowered[phrase.end() : start]) is not None
+    before = lowered[:start].rstrip()
+    begins = not before or re.search(r"(?:[,.;:]|\b(?:and|then|und|dann|et|puis))$", before) is not None
+    return begins and re.fullmatch(_BETWEEN, lowered[end : phrase.start()]) is not None
 
 
 def _one(text: str, lowered: str, name: str, match: re.Match[str]) -> tuple[TriggerReading, tuple[int, int]]:

@@ -56,6 +56,14 @@ def test_a_dry_run_stops_before_the_job_and_resume_takes_it_from_there(workdir: 
     assert _kinds(done.run) == [*WAY[:5], "ended", "resumed", *WAY[5:]]
 
 
+def test_who_only_wants_to_know_the_price_starts_no_job_before_they_go_on(workdir: Path) -> None:
+    asked = FineTuneAgent(approve=True).run(f"what would it cost to {REQUEST}?")
+    assert _kinds(asked.run) == [*WAY[:5], "ended"]
+    assert asked.ok and f"`ftagent resume {asked.run.id}` goes on" in asked.answer
+    done = FineTuneAgent(approve=True).resume()
+    assert _kinds(done.run)[-len(WAY[5:]) :] == WAY[5:]
+
+
 def test_without_anybody_to_ask_nothing_is_submitted(workdir: Path) -> None:
     with pytest.raises(ApprovalNeeded, match=r"resume .* --yes"):
         FineTuneAgent().run(REQUEST)

@@ -15,11 +15,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from ftagent.tools.evaluation.client import Decoding, Question, answer_all
 from ftagent.tools.evaluation.models import QUANTISATION, SLOTS
 from ftagent.tools.llama_cpp import convert, serve
 from ftagent.tools.models import resolve_model
 from ftagent.tools.settings import Settings
+from ftagent.tools.templates.openai_client import Decoding, Question, answer_all, ask_server
 from ftagent.tools.worker import run_worker
 
 TOKENS = 24
@@ -55,7 +55,8 @@ def ours(url: str, items: list[dict[str, str]], file: Path) -> tuple[float, list
     asked = [Question(key=str(n), prompt=_turn(row["question"])) for n, row in enumerate(items)]
     decoding = Decoding(max_tokens=TOKENS, stop=("\n\n",))
     started = time.monotonic()
-    lines = answer_all(url, asked, decoding, file=file, slots=SLOTS, judge=lambda *_: {}, on_progress=lambda *_: None)
+    say = ask_server(url, decoding)
+    lines = answer_all(say, asked, file=file, slots=SLOTS, judge=lambda *_: {}, on_progress=lambda *_: None)
     seconds = time.monotonic() - started
     said = [(re.findall(r"\d+", lines[question.key]["text"]) or [""])[-1] for question in asked]
     return seconds, [text == row["answer"] for text, row in zip(said, items, strict=True)]

@@ -15,7 +15,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from ftagent.tools.evaluation.client import Question, Told, Turns, answer_all
 from ftagent.tools.evaluation.human_eval import ASK, LIMITS, completion_in, decoding
 from ftagent.tools.evaluation.models import QUANTISATION, SLOTS
 from ftagent.tools.llama_cpp import convert, serve
@@ -23,6 +22,7 @@ from ftagent.tools.models import resolve_model
 from ftagent.tools.sandbox.checked import run_checked
 from ftagent.tools.sandbox.items import human_eval_item
 from ftagent.tools.settings import Settings
+from ftagent.tools.templates.openai_client import Question, Told, Turns, answer_all, ask_server
 
 SETTINGS = Settings(python=sys.executable)
 
@@ -218,8 +218,8 @@ def passed(url: str, form: Form, file: Path) -> int:
         return {"passed": run_checked(code.program, code.check, LIMITS).passed}
 
     questions = [Question(key=name, prompt=form(item.prompt)) for name, item in items.items()]
-    greedy = decoding(is_chat=True, is_greedy=True)
-    lines = answer_all(url, questions, greedy, file=file, slots=SLOTS, judge=judge, on_progress=lambda *_: None)
+    say = ask_server(url, decoding(is_chat=True, is_greedy=True))
+    lines = answer_all(say, questions, file=file, slots=SLOTS, judge=judge, on_progress=lambda *_: None)
     return sum(line["passed"] for line in lines.values())
 
 

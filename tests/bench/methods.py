@@ -77,7 +77,8 @@ def main() -> None:
         for name in ("docstrings.jsonl", "pairs.jsonl", "judged.jsonl", "questions.jsonl"):
             (home / name).symlink_to(EXAMPLES / name)
         (home / "short.py").write_text(SHORT, encoding="utf-8")
-        print(f"{'method':<14}{'number':<24}{'first':>10}{'last':>10}  moved   seconds   peak GiB", flush=True)
+        print(f"{'method':<14}{'number':<24}{'first':>10}{'last':>10}  moved ", end="")
+        print("  seconds   peak GiB   preflight s", flush=True)
         for line in (row for case in wanted(only) for row in told(case, home)):
             print(line, flush=True)
 
@@ -106,8 +107,8 @@ def told(case: Case, home: Path) -> Iterator[str]:
 
 
 def _cost(run: Run) -> str:
-    assert run.report is not None
-    return f"{run.report.seconds:>8.0f}{run.report.peak_memory_gib or 0:>11.2f}"
+    assert run.report is not None and run.preflight is not None
+    return f"{run.report.seconds:>8.0f}{run.report.peak_memory_gib or 0:>11.2f}{run.preflight.seconds:>14.0f}"
 
 
 if __name__ == "__main__":

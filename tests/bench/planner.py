@@ -151,9 +151,8 @@ def planners(cache: Path, only: str | None, dry_run: bool) -> None:
     """Print how the small model did, alone and on rails."""
     with tempfile.TemporaryDirectory(prefix="ftagent-planner-") as folder:
         home = Path(folder)
-        with small_model(cache) as url:
-            request = material(cache, home)
-            os.chdir(home)
+        request = material(cache, home)
+        with small_model(cache) as url, contextlib.chdir(home):
             print(f"{'SmolLM2-135M':<28}{'calls':>6}{'valid':>7}{'mended':>8}{'guard':>7}  ended", flush=True)
             if only != "rails":
                 print(f"{'plain loop, two tools':<28}{plain_loop(url, request).line}", flush=True)
@@ -167,15 +166,16 @@ def injections() -> None:
     """Print what refused each attack on each channel, and what was not refused."""
     import pytest
 
-    home = Path.cwd()
     open_doors = 0
     print(f"\n{'attack':<36}{'channel':<18}refused by")
     for name in ATTACKS:
         for channel in CHANNELS:
-            with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-                os.chdir(folder)
+            with (
+                tempfile.TemporaryDirectory() as folder,
+                pytest.MonkeyPatch.context() as patch,
+                contextlib.chdir(folder),
+            ):
                 outcome = attempt(name, channel, patch)
-                os.chdir(home)
             open_doors += not outcome.refused_by
             print(f"{name:<36}{channel:<18}{outcome.refused_by or 'NOTHING'}"[:200], flush=True)
     print(f"{len(ATTACKS) * len(CHANNELS)} attempts, {open_doors} of them not refused")

@@ -97,7 +97,7 @@ def test_a_client_ends_a_run(client: httpx.Client, workdir: Path, monkeypatch: p
         return instant.monitor_job(run)
 
     # What was submitted is no real job; ending it is the backend's business, and tested there.
-    monkeypatch.setattr("ftagent.agent.loop.end_work", lambda run: run)
+    monkeypatch.setattr("ftagent.agent.endings.end_work", lambda run: run)
     instant.install(monkeypatch, monitor_job=waits)
     number = _start(client, instruction=REQUEST)
     for kind, data in _events(client, number):

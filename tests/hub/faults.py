@@ -234,7 +234,7 @@ async def _break(send: Any, by: Literal["reset", "close"]) -> None:
     """Break the connection below uvicorn: `send` is a method of its request cycle, which has the transport."""
     await asyncio.sleep(0.02)  # what was sent before leaves the machine first: a reset overtakes it
     cycle = send.__self__
-    if by == "reset":
+    if by == "reset" and not cycle.transport.is_closing():  # a client that has left already has no socket here
         linger = struct.pack("ii", 1, 0)
         cycle.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
     cycle.transport.abort()

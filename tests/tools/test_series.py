@@ -204,61 +204,6 @@ def test_a_broken_checkpoint_is_told_of_and_does_not_stop_the_rest(hub: Loopback
     assert (evaluated(again), again.stage) == ([], "ERROR"), "what is broken is not paid for twice"
 
 
-def test_checkpoints_lie_in_commits_folders_tags_branches_and_the_repositories_of_firings(
-    hub: LoopbackHub, ready: Ready, quick: None
-) -> None:
-    _, schedule = repeat(ready())
-    push(hub, b"folder", "three of them", folder="checkpoint-60/")
-    tagged = push(hub, b"tagged", "no step here")
-    push(hub, b"tagged", "the same weights again")
-    with hub.used_here(hub.tokens.write) as api:
-        api.create_tag(REPO, tag="v1", revision=tagged)
-        api.create_branch(REPO, branch="try")
-        api.upload_file(
-            repo_id=REPO, revision="try", path_in_repo="adapter_model.safetensors", path_or_fileobj=b"on a branch"
-        )
-    others = ROWS.replace("40", "41")
-    firing = {"heldout.jsonl": others, "adapter_model.safetensors": b"fired", "adapter_config.json": ADAPTER}
-    result = json.dumps({"heldout_sha256": hashlib.sha256(others.encode()).hexdigest()})
-    hub.add_repo("model", f"{REPO}-{'a1' * 12}", {**firing, "result.json": result}, private=True)
-    hub.add_repo("model", f"{REPO}-{'b2' * 12}", {"adapter_model.safetensors": b"half", "adapter_config.json": ADAPTER})
-    hub.add_repo("model", f"{REPO}-GGUF", {"model.safetensors": b"none of them"})
-    job = fire(hub, schedule)
-    assert job.stage == "COMPLETED"
-    assert sorted(evaluated(job)) == [
-        "Training in progress, step 20", "add files", "checkpoint-60", "try", "v1",
-    ]  # fmt: skip
-    text = "\n".join(line.text for line in job.lines)
-    assert f"{REPO}-{'b2' * 12}: 1 checkpoints, not measured: its training has not pushed its held-out rows yet" in text
-    points = found(hub)
-    assert {p.label: p.step for p in points}["checkpoint-60"] == 60
-    assert len({p.rows_sha256 for p in points}) == 2, "each on the rows of its own training"
-    assert all(p.comparison for p in points)
-
-
-def test_a_firing_that_runs_out_of_time_leaves_the_rest_to_the_next(
-    hub: LoopbackHub, ready: Ready, quick: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    part = series.series_part
-    monkeypatch.setattr(series, "series_part", lambda run: part(run).model_copy(update={"timeout_s": 1}))
-    _, schedule = repeat(ready())
-    push(hub, b"more", "Training in progress, step 40")
-    push(hub, b"even more", "Training in progress, step 60")
-    hub.schedules.all[schedule.id].spec["timeoutSeconds"] = 60  # the script knows of one second
-    job = fire(hub, schedule)
-    assert "are left for the next firing" in "\n".join(line.text for line in job.lines)
-    done = len(evaluated(job))
-    assert 0 < done < 3
-
-
-def test_changed_rows_are_not_measured_on(hub: LoopbackHub, ready: Ready, quick: None) -> None:
-    _, schedule = repeat(ready())
-    hub.add_files("model", REPO, {"heldout.jsonl": ROWS.replace("What", "Who")})
-    job = fire(hub, schedule)
-    assert (job.stage, evaluated(job)) == ("ERROR", [])
-    assert "its heldout.jsonl is not what the training wrote" in "\n".join(line.text for line in job.lines)
-
-
 # --- who may, and what it costs ---------------------------------------------------------------------------------------
 
 

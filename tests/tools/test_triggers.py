@@ -68,6 +68,8 @@ def test_words_become_the_expression_that_they_mean(said: str, cron: str) -> Non
         ("and evaluate every new checkpoint", "when are new checkpoints to be evaluated"),
         ("and evaluate every new checkpoint daily", "at what time"),
         ("and check the checkpoints whenever it is updated", "by the clock"),
+        ("every night at 2 and evaluate every new checkpoint", "is the training repeated, or"),
+        ("every night at 2, test the checkpoints", "is the training repeated, or"),
         ("every Monday at 9 and evaluate every new checkpoint each night", "One schedule trains or evaluates"),
     ],
 )
@@ -86,6 +88,7 @@ def test_what_can_be_meant_in_two_ways_is_asked(said: str, asks: str) -> None:
         ("test its newest checkpoints on weekdays at 18:00", "0 18 * * 1-5"),
         ("measure every checkpoint hourly", "0 * * * *"),
         ("check every night at 4 the checkpoints", "0 4 * * *"),
+        ("evaluate every new checkpoint of acme/model, each night at 5", "0 5 * * *"),
         ("bewerte jede Nacht um 2 jeden neuen Checkpoint", "0 2 * * *"),
         ("prüfe die Checkpoints täglich um 5", "0 5 * * *"),
         ("jeden Montag um 9 Uhr alle neuen Checkpoints bewerten", "0 9 * * 1"),

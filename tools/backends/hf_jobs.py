@@ -51,12 +51,13 @@ class HfJobsBackend:
         """
         assert run.spec is not None
         refuse_local_inputs(run.spec)
-        request, api = request_for(run, intent, script_of(run, intent.purpose)), hub()
+        script = script_of(run, intent.purpose)
+        request, api = request_for(run, intent, script), hub()
         if job := self.find(run, intent):
             return job
         if repo_id := repository_of(script_of(run)):
             prepare_repository(api, repo_id)
-            push_record(api, repo_id, run)
+            push_record(api, repo_id, run, script)
         if intent.purpose == "train":
             upload_inputs(api, run)
         namespace = request["namespace"]

@@ -1,7 +1,8 @@
 """A run's own record on the Hub, beside what its jobs push: any machine takes the run up with a job's id alone.
 
-Before each job is started, the journal and the scripts go to `ftagent/run/` in the run's private repository. What the
-journal says of this machine (folders, interpreter) is replaced by whoever takes the run up.
+Before each job is started, the journal and the scripts go to `ftagent/run/` in the run's private repository, and with
+them the files that a step after the training reads (`INPUTS` in `templates/step.py`). What the journal says of this
+machine (folders, interpreter) is replaced by whoever takes the run up.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from ..settings import Settings
 from ..templates.upload import git_sha1_of, is_there
 from .hf_client import hub, patiently, uploaded
 from .hf_request import RUN_LABEL, script_in
-from .hf_results import constant_of, download, owner_by, repository_of
+from .hf_results import constant_of, download, literal_of, owner_by, repository_of
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -43,8 +44,14 @@ def is_job_id(text: str) -> bool:
     return JOB_ID.fullmatch(text) is not None
 
 
-def push_record(api: HfApi, repo_id: str, run: Run) -> None:
+def push_record(api: HfApi, repo_id: str, run: Run, script: str) -> None:
     """Push the journal, the scripts, and which revision each job has pushed, as they are now.
+
+    Args:
+        api: The client.
+        repo_id: Where to.
+        run: The run.
+        script: The text of the one that is about to run; what it reads of the record goes along.
 
     Raises:
         UserError: The Hub refuses.
@@ -54,6 +61,7 @@ def push_record(api: HfApi, repo_id: str, run: Run) -> None:
 
     what = f"write the run's record to `{repo_id}`"
     names = [JOURNAL, *sorted(file.name for pattern in ("*.py", "pushed-*.json") for file in run.folder.glob(pattern))]
+    names += literal_of(script, "INPUTS") or ()
     files = {f"{FOLDER}/{name}": (run.folder / name).read_bytes() for name in names}
     new = patiently(lambda: _not_there(api, repo_id, files), what)
     if new:

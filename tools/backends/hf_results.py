@@ -14,7 +14,7 @@ import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .. import stopping
 from ..files import write_whole
@@ -75,10 +75,19 @@ def repository_of(script: str) -> str | None:
 
 def constant_of(script: str, name: str) -> str | None:
     """Return the text that stands in a script under this name, None where there is none."""
+    value = literal_of(script, name)
+    return value if isinstance(value, str) else None
+
+
+def literal_of(script: str, name: str) -> Any:
+    """Return the literal that stands in a script under this name, None where there is none."""
     for node in ast.parse(script).body:
         match node:
-            case ast.Assign(targets=[ast.Name(id=found)], value=ast.Constant(value=str(value))) if found == name:
-                return value
+            case ast.Assign(targets=[ast.Name(id=found)], value=value) if found == name:
+                try:
+                    return ast.literal_eval(value)
+                except ValueError:  # it is computed
+                    return None
             case _:
                 continue
     return None

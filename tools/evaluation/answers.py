@@ -6,8 +6,8 @@ A metric is called as TRL calls a reward, so that the functions of `rewards/` an
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,12 @@ from ..rewards.own import own_reward
 from ..rewards.table import REWARDS
 from ..run import Run
 from ..statistics import compare
+from ..templates.lines import iterate_lines
+from ..templates.openai_client import Decoding, Question, Turns
 from ..trained import HELDOUT, Checkpoint, HeldoutRow, heldout_lines, part_row, spread
-from .client import Decoding, Question, Told, Turns, iterate_lines
-from .models import QUANTISATION, LazyServer, Served, both, server
-from .part import FOLDER, Part, with_file, write_items
+from .models import answered_here, chat_templates
+from .part import Part, with_file, write_items
+from .sheets import ModelName, Said, Sheet, Templates, not_judged
 
 MAX_TOKENS = 256
 CONTEXT = 4096
@@ -125,73 +127,116 @@ def read_rows(run: Run, file: str | None) -> tuple[list[HeldoutRow], str, Path]:
     return with_answer, name, path
 
 
-def measure_answers(run: Run, checkpoint: Checkpoint, *, metric: str, file: str | None, reason: str) -> Part:
-    """Have both models answer rows greedily, and compare their scores row by row.
+@dataclass(frozen=True, kw_only=True)
+class Answers:
+    """A metric on generated answers, as one of the harnesses of an evaluation; see `Harness`."""
+
+    score: Metric
+    called: str
+    """The metric, in a report."""
+    reason: str
+    """Why this metric was chosen; empty where the person stated it."""
+    rows: Sequence[HeldoutRow]
+    name: str
+    """What a report calls the rows."""
+    sha256: str
+    """Of their file."""
+
+    @property
+    def is_stated(self) -> bool:
+        """Whether a person wants it, and not only the rows call for it."""
+        return not self.reason
+
+    def sheets(self, templates: Templates) -> list[Sheet]:
+        """Return all rows as questions to each model; one without a chat template reads them as text."""
+        return [self._sheet("base", templates[0]), self._sheet("tuned", templates[1])]
+
+    def _sheet(self, model: ModelName, template: str | None) -> Sheet:
+        return Sheet(
+            model=model,
+            name=f"answers-{self.sha256[:8]}",
+            what="answers to rows",
+            questions=[
+                Question(key=str(row.number), prompt=_plain(row.prompt) if template is None else row.prompt)
+                for row in self.rows
+            ],
+            decoding=Decoding(max_tokens=MAX_TOKENS),
+            context=CONTEXT,
+            judge=not_judged,
+            made_by=(MAX_TOKENS,),
+        )
+
+    def part(self, run: Run, said: Said, templates: Templates) -> Part:
+        """Score what both models answered, and compare row by row.
+
+        Raises:
+            ToolError: The metric failed.
+        """
+        rows = self.rows
+        told = {
+            sheet.model: [said.to(sheet)[question.key]["text"].strip() for question in sheet.questions]
+            for sheet in self.sheets(templates)
+        }
+        scores = {model: _scores(self.score, rows, answers) for model, answers in told.items()}
+        kept = [n for n in range(len(rows)) if scores["base"][n] is not None and scores["tuned"][n] is not None]
+        items = write_items(run, f"answers-{self.sha256[:8]}", [self._item(n, told, scores) for n in kept])
+        base, tuned = ([float(scores[model][n] or 0) for n in kept] for model in ("base", "tuned"))
+        why = f" ({self.reason})" if self.reason else ""
+        numbers = {row.number: n for n, row in enumerate(rows)}
+        return Part(
+            comparisons=with_file(
+                [compare(f"{self.called} on {self.name}", base, tuned, higher_is_better=True)], items
+            ),
+            harness=f"{self.called}{why} of greedy answers to {len(kept)} {self.name} (sha256 `{self.sha256[:12]}`), "
+            f"at most {MAX_TOKENS} tokens, {said.served}",
+            file=items,
+            samples=tuple(self._sample(numbers[row.number], told) for row in spread(rows, 3)),
+        )
+
+    def _item(self, n: int, told: Mapping[str, Sequence[str]], scores: Mapping[str, Scores]) -> dict[str, Any]:
+        return (
+            {"row": self.rows[n].number, "reference": self.rows[n].reference}
+            | {f"{model}_score": scores[model][n] for model in told}
+            | {f"{model}_answer": told[model][n] for model in told}
+        )
+
+    def _sample(self, n: int, told: Mapping[str, Sequence[str]]) -> Sample:
+        row = self.rows[n]
+        return Sample(prompt=row.question, reference=row.reference, base=told["base"][n], tuned=told["tuned"][n])
+
+
+def answers_harness(run: Run, *, metric: str, file: str | None, reason: str) -> Answers:
+    """Return what puts rows to both models greedily, and scores their answers.
 
     Args:
         run: The run.
-        checkpoint: Its tuned model.
         metric: See `find_metric`.
         file: A person's own file of rows, relative to the working folder; None: the run's held-out rows.
         reason: Why this metric was chosen; empty where the person stated it.
 
     Raises:
         InputError: The metric or the file is of no use.
-        ToolError: The server failed.
+        ToolError: The rows have no answers to compare with.
     """
     score, called = find_metric(metric, run.settings.workdir)
     rows, name, path = read_rows(run, file)
-    said = {served.name: _answers(served, rows, path) for served in both(run, checkpoint)}
-    scores = {model: _scores(score, rows, answers) for model, answers in said.items()}
-    kept = [n for n in range(len(rows)) if scores["base"][n] is not None and scores["tuned"][n] is not None]
-    items = write_items(
-        run,
-        f"answers-{sha256_of(path)[:8]}",
-        [
-            {"row": rows[n].number, "reference": rows[n].reference}
-            | {f"{model}_score": scores[model][n] for model in said}
-            | {f"{model}_answer": said[model][n] for model in said}
-            for n in kept
-        ],
-    )
-    base, tuned = ([float(scores[model][n] or 0) for n in kept] for model in ("base", "tuned"))
-    why = f" ({reason})" if reason else ""
-    numbers = {row.number: n for n, row in enumerate(rows)}
-    shown = [numbers[row.number] for row in spread(rows, 3)]
-    return Part(
-        comparisons=with_file([compare(f"{called} on {name}", base, tuned, higher_is_better=True)], items),
-        harness=f"{called}{why} of greedy answers to {len(kept)} {name} (sha256 `{sha256_of(path)[:12]}`), at most "
-        f"{MAX_TOKENS} tokens, both models in {QUANTISATION} on llama.cpp ({server()})",
-        file=items,
-        samples=tuple(
-            Sample(prompt=rows[n].question, reference=rows[n].reference, base=said["base"][n], tuned=said["tuned"][n])
-            for n in shown
-        ),
-    )
+    return Answers(score=score, called=called, reason=reason, rows=rows, name=name, sha256=sha256_of(path))
 
 
-def _answers(served: Served, rows: Sequence[HeldoutRow], path: Path) -> list[str]:
-    """Return a model's greedy answer to each row; what an earlier call has answered is not asked again."""
-    is_chat = served.chat_template is not None
-    questions = [Question(key=str(row.number), prompt=row.prompt if is_chat else _plain(row.prompt)) for row in rows]
-    key = f"{sha256_of(path)[:8]}-{served.fingerprint(MAX_TOKENS)}"
-    file = served.run.folder / FOLDER / f"answers-{served.name}-{key}.jsonl"
+def measure_answers(run: Run, checkpoint: Checkpoint, *, metric: str, file: str | None, reason: str) -> Part:
+    """Have both models answer rows on this machine, and compare their scores row by row; see `answers_harness`.
 
-    with ExitStack() as stack:
-        lines = LazyServer(served, CONTEXT, stack).answer(
-            questions, Decoding(max_tokens=MAX_TOKENS), file=file, what="answers to rows", judge=_not_judged
-        )
-    return [lines[question.key]["text"].strip() for question in questions]
+    Raises:
+        InputError: The metric or the file is of no use.
+        ToolError: The server failed, or the metric.
+    """
+    harness, templates = answers_harness(run, metric=metric, file=file, reason=reason), chat_templates(checkpoint)
+    return harness.part(run, answered_here(run, checkpoint, harness.sheets(templates)), templates)
 
 
 def _plain(prompt: Turns | str) -> str:
     """Return a chat as text, for a model that has no template for it."""
     return prompt if isinstance(prompt, str) else "\n".join(str(turn["content"]) for turn in prompt) + "\n"
-
-
-def _not_judged(question: Question, told: Told) -> dict[str, Any]:
-    """Keep the answer alone: metrics see all of them at once."""
-    return {}
 
 
 def _scores(score: Metric, rows: Sequence[HeldoutRow], said: Sequence[str]) -> Scores:

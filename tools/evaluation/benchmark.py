@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,17 +16,16 @@ from ..facts import Comparison
 from ..run import Run
 from ..sandbox.checked import SandboxUnavailable, run_checked
 from ..statistics import compare
+from ..templates.openai_client import Decoding
 from ..trained import Checkpoint
 from . import human_eval
-from .client import Decoding
-from .models import QUANTISATION, LazyServer, both, server
-from .part import FOLDER, Part, with_file, write_items
+from .models import answered_here, chat_templates
+from .part import Part, with_file, write_items
+from .sheets import Lines, ModelName, Said, Sheet, Templates
 
 SHOTS = len(human_eval.SHOTS)
 # The longest question with three examples has 1,003 tokens in SmolLM2's vocabulary, and the answer is cut at 320.
 CONTEXT = 2048
-
-Lines = dict[str, dict[str, Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,61 +53,105 @@ class Pass:
         return human_eval.decoding(is_chat=self.is_chat, is_greedy=self.is_greedy)
 
 
-def _lines(server: LazyServer, wanted: Pass) -> Lines:
-    """Return a line for each question of a pass; what an earlier call has answered is not asked again."""
-    served = server.served
-    key = served.fingerprint(human_eval.fingerprint(), wanted.settings)
-    # The answers of a base serve every run that has the same one.
-    home = served.run.settings.cache_dir / "evaluation" if served.name == "base" else served.run.folder / FOLDER
-    return server.answer(
-        human_eval.questions(shots=wanted.shots, is_chat=wanted.is_chat, seeds=wanted.seeds),
-        wanted.decoding,
-        file=home / f"humaneval-{served.name}-{wanted.name}-{key}.jsonl",
-        what=f"HumanEval {wanted.name}",
-        judge=human_eval.judge,
-    )
+@dataclass(frozen=True, kw_only=True)
+class HumanEval:
+    """HumanEval as one of the harnesses of an evaluation; see `Harness`.
+
+    The answers may come from a job; they are judged here in any case. A job's image has no jail, and code that a model
+    wrote has no business beside a token that may write to the Hub; the tests of an item take milliseconds.
+    """
+
+    samples: int = 0
+    """Answers to draw for each item beside the greedy one, each with a seed of its own; for pass@k."""
+
+    @property
+    def is_stated(self) -> bool:
+        """Nothing but a person's word calls for a benchmark."""
+        return True
+
+    def sheets(self, templates: Templates) -> list[Sheet]:
+        """Return the greedy passes over both models, and the sampled ones where any are wanted."""
+        return [
+            self._sheet(model, wanted)
+            for model, passes in self._passes(templates).items()
+            for wanted in passes.values()
+        ]
+
+    def _passes(self, templates: Templates) -> dict[ModelName, dict[str, Pass]]:
+        is_chat = is_chat_by(templates)
+        zero, few = Pass(shots=0, is_chat=is_chat), Pass(shots=SHOTS, is_chat=is_chat)
+        seeds = tuple(range(1, self.samples + 1))
+        drawn = {"drawn": Pass(shots=0, is_chat=is_chat, seeds=seeds, is_greedy=False)} if seeds else {}
+        return {"base": {"zero": zero, "few": few, **drawn}, "tuned": {"zero": zero, **drawn}}
+
+    def _sheet(self, model: ModelName, wanted: Pass) -> Sheet:
+        return Sheet(
+            model=model,
+            name=f"humaneval-{wanted.name}",
+            what=f"HumanEval {wanted.name}",
+            questions=human_eval.questions(shots=wanted.shots, is_chat=wanted.is_chat, seeds=wanted.seeds),
+            decoding=wanted.decoding,
+            context=CONTEXT,
+            judge=human_eval.judge,
+            made_by=(human_eval.fingerprint(), wanted.settings),
+            is_shared=True,
+        )
+
+    def part(self, run: Run, said: Said, templates: Templates) -> Part:
+        """Compare both models item by item."""
+        lines = {
+            model: {key: said.to(self._sheet(model, wanted)) for key, wanted in passes.items()}
+            for model, passes in self._passes(templates).items()
+        }
+        names = {
+            sheet.title: f"{sheet.model} {sheet.name.removeprefix('humaneval-')}" for sheet in self.sheets(templates)
+        }
+        file = write_items(run, "humaneval", _items({name: said.lines[title] for title, name in names.items()}))
+        base, tuned, few = (_passed(lines[model][key]) for model, key in GREEDY)
+        comparisons = [
+            _compare("HumanEval pass@1", base, tuned),
+            _compare(f"HumanEval pass@1 against the base with {SHOTS} examples", few, tuned),
+        ]
+        if self.samples:
+            comparisons += _sampled(lines["base"]["drawn"], lines["tuned"]["drawn"], self.samples)
+        return Part(
+            comparisons=with_file(comparisons, file),
+            harness=_harness(is_chat_by(templates), self.samples, said.served),
+            file=file,
+            caveats=contamination(run),
+        )
+
+
+GREEDY: tuple[tuple[ModelName, str], ...] = (("base", "zero"), ("tuned", "zero"), ("base", "few"))
+
+
+def is_chat_by(templates: Templates) -> bool:
+    """Whether both models are asked through a chat template: they have one, and the same."""
+    return templates[0] is not None and templates[0] == templates[1]
 
 
 def run_human_eval(run: Run, checkpoint: Checkpoint, *, samples: int = 0) -> Part:
-    """Put HumanEval to base and tuned model and compare them item by item.
+    """Put HumanEval to base and tuned model on this machine, and compare them item by item.
 
     Args:
         run: The run.
         checkpoint: Its tuned model.
-        samples: How many answers to draw for each item beside the greedy one, each with a seed of its own; for pass@k.
+        samples: See `HumanEval`.
 
     Raises:
         ToolError: The server failed, or this machine grants no jail for what the models write.
     """
-    _require_jail()
-    base, tuned = both(run, checkpoint)
-    is_chat = base.chat_template is not None and base.chat_template == tuned.chat_template
-    zero, few = Pass(shots=0, is_chat=is_chat), Pass(shots=SHOTS, is_chat=is_chat)
-    drawn = Pass(shots=0, is_chat=is_chat, seeds=tuple(range(1, samples + 1)), is_greedy=False)
-    passes = {"base": (zero, few), "tuned": (zero,)}
-    lines: dict[str, Lines] = {}
-    for served in (base, tuned):
-        with ExitStack() as stack:
-            asked = LazyServer(served, CONTEXT, stack)
-            for wanted in (*passes[served.name], *([drawn] if samples else [])):
-                lines[f"{served.name} {wanted.name}"] = _lines(asked, wanted)
-    file = write_items(run, "humaneval", _items(lines))
-    greedy = [_passed(lines[name]) for name in (f"base {zero.name}", f"tuned {zero.name}", f"base {few.name}")]
-    comparisons = [
-        _compare("HumanEval pass@1", greedy[0], greedy[1]),
-        _compare(f"HumanEval pass@1 against the base with {SHOTS} examples", greedy[2], greedy[1]),
-    ]
-    if samples:
-        comparisons += _sampled(lines[f"base {drawn.name}"], lines[f"tuned {drawn.name}"], samples)
-    return Part(
-        comparisons=with_file(comparisons, file),
-        harness=_harness(is_chat, samples),
-        file=file,
-        caveats=contamination(run),
-    )
+    require_jail()
+    harness, templates = HumanEval(samples=samples), chat_templates(checkpoint)
+    return harness.part(run, answered_here(run, checkpoint, harness.sheets(templates)), templates)
 
 
-def _require_jail() -> None:
+def require_jail() -> None:
+    """Refuse to begin what could not be judged here.
+
+    Raises:
+        ToolError: This machine grants no jail for what the models write.
+    """
     try:
         run_checked("x = 1", "assert x == 1")
     except SandboxUnavailable as error:
@@ -150,13 +192,12 @@ def _items(lines: Mapping[str, Lines]) -> list[dict[str, Any]]:
     return [{"model": name, **line} for name, of_pass in lines.items() for line in of_pass.values()]
 
 
-def _harness(is_chat: bool, samples: int) -> str:
+def _harness(is_chat: bool, samples: int, served: str) -> str:
     how = "through the chat template" if is_chat else "plain text"
     drawn = f", and {samples} samples at {human_eval.SAMPLING['temperature']}" if samples else ""
     return (
         f"HumanEval, {len(human_eval.problems())} items, {how}, greedy{drawn}, at most {human_eval.MAX_TOKENS} tokens, "
-        f"both models in {QUANTISATION} on llama.cpp ({server()}), tests in a sandbox; harness "
-        f"and items sha256 `{human_eval.fingerprint()[:12]}`"
+        f"{served}, tests in a sandbox; harness and items sha256 `{human_eval.fingerprint()[:12]}`"
     )
 
 

@@ -18,8 +18,8 @@ from ..facts import Sample
 from ..merging import chat_template
 from ..run import Run
 from ..statistics import compare
+from ..templates.lines import iterate_lines
 from ..trained import Checkpoint
-from .client import iterate_lines
 from .part import FOLDER, Part, with_file, write_items
 
 GENERAL = "general"

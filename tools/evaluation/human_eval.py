@@ -21,7 +21,7 @@ from ..errors import ToolError
 from ..rewards.answers import code_in
 from ..sandbox.checked import Limits, run_checked
 from ..sandbox.items import human_eval_item
-from .client import Decoding, Question, Told, Turns
+from ..templates.openai_client import Decoding, Question, Told, Turns
 
 NAME = "humaneval"
 # Plain text ends where the paper ends it (section 2.1); a chat at its own end, or where talk follows the fence.
@@ -150,7 +150,7 @@ def fingerprint() -> str:
     package = files("ftagent.tools")
     for name in (
         "evaluation/human_eval.py",
-        "evaluation/client.py",
+        "templates/openai_client.py",
         "rewards/answers.py",
         *(f"sandbox/{n}.py" for n in SANDBOX),
     ):

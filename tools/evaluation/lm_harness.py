@@ -39,20 +39,26 @@ def run_lm_eval(run: Run, checkpoint: Checkpoint, tasks: Sequence[str], *, folde
     if importlib.util.find_spec("lm_eval") is None:
         raise ToolError(f"{', '.join(tasks)} need lm-eval.", hint="pip install 'ftagent[eval]'")
     found = {served.name: _measure(served, tasks, folder) for served in both(run, checkpoint)}
+    return lm_eval_part(run, found, f"both models in {QUANTISATION} on llama.cpp ({server()})")
+
+
+def lm_eval_part(run: Run, found: Mapping[str, Mapping[str, Any]], served: str) -> Part:
+    """Compare what lm-eval found, by model, metric by metric and sample by sample.
+
+    Args:
+        run: The run.
+        found: What `templates/lm_harness.py` answered for `base` and `tuned`.
+        served: What served both models, for a report.
+    """
     items = _paired(found["base"]["samples"], found["tuned"]["samples"])
     file = write_items(run, "lm-eval", items)
     versions = ", ".join(f"{task} {version}" for task, version in found["base"]["versions"].items())
+    how = "both models by transformers in float32" if found["base"]["through"] == "hf" else served
     return Part(
         comparisons=with_file(_compare(items), file),
-        harness=f"lm-eval {found['base']['lm_eval']} ({versions}), {_through(found['base']['through'])}",
+        harness=f"lm-eval {found['base']['lm_eval']} ({versions}), {how}",
         file=file,
     )
-
-
-def _through(client: str) -> str:
-    if client == "hf":
-        return "both models by transformers in float32"
-    return f"both models in {QUANTISATION} on llama.cpp ({server()})"
 
 
 def _measure(served: Served, tasks: Sequence[str], folder: Path | None) -> dict[str, Any]:

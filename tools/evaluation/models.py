@@ -15,8 +15,11 @@ from ..errors import ToolError
 from ..llama_cpp import convert, serve
 from ..merging import chat_template, merged
 from ..run import Run
+from ..templates.lines import read_lines
+from ..templates.openai_client import ServerFailed, answer_all, ask_server
 from ..trained import Checkpoint
-from .client import Decoding, Judge, Question, answer_all, read_lines
+from .part import FOLDER
+from .sheets import Lines, Said, Sheet
 
 # Half the bytes of F16, which is what a CPU's speed of generation hangs on, with weights off by 0.4 % at most.
 QUANTISATION = "Q8_0"
@@ -82,30 +85,48 @@ class LazyServer:
     stack: ExitStack
     url: str | None = None
 
-    def answer(
-        self, questions: Sequence[Question], decoding: Decoding, *, file: Path, what: str, judge: Judge
-    ) -> dict[str, dict[str, Any]]:
-        """Return a line for each question, by its key; see `answer_all`.
-
-        Args:
-            questions: All of them.
-            decoding: How to decode.
-            file: Where the lines lie.
-            what: What is answered, for those who wait.
-            judge: Called with each answer.
+    def answer(self, sheet: Sheet) -> Lines:
+        """Return a line for each question of a sheet, by its key; see `answer_all`.
 
         Raises:
             ToolError: The server failed; the lines so far are kept.
         """
+        file = self.file_of(sheet)
         known = read_lines(file)
-        if self.url is None and any(question.key not in known for question in questions):
+        if self.url is None and any(question.key not in known for question in sheet.questions):
             self.url = self.stack.enter_context(self.served.serve(context=self.context))
 
         def tell(done: int, total: int) -> None:
-            text = f"{self.served.name} model: {what}"
+            text = f"{self.served.name} model: {sheet.what}"
             self.served.run.journal.tell("progress", step="evaluate", text=text, done=done, total=total)
 
-        return answer_all(self.url or "", questions, decoding, file=file, slots=SLOTS, judge=judge, on_progress=tell)
+        say = ask_server(self.url or "", sheet.decoding)
+        try:
+            return answer_all(say, sheet.questions, file=file, slots=SLOTS, judge=sheet.judge, on_progress=tell)
+        except ServerFailed as error:
+            raise ToolError(f"llama.cpp {error}") from error
+
+    def file_of(self, sheet: Sheet) -> Path:
+        """Return where the lines of a sheet lie; those of a base may serve every run that has the same one."""
+        run, name = self.served.run, self.served.name
+        is_shared = sheet.is_shared and name == "base"
+        home = run.settings.cache_dir / "evaluation" if is_shared else run.folder / FOLDER
+        return home / f"{sheet.name}-{name}-{self.served.fingerprint(*sheet.made_by)}.jsonl"
+
+
+def answered_here(run: Run, checkpoint: Checkpoint, sheets: Sequence[Sheet]) -> Said:
+    """Return what both models answer on this machine, one llama.cpp server after the other.
+
+    Raises:
+        ToolError: A server failed; the answers so far are kept.
+    """
+    lines: dict[str, Lines] = {}
+    for served in both(run, checkpoint):
+        of_model = [sheet for sheet in sheets if sheet.model == served.name]
+        with ExitStack() as stack:
+            asked = LazyServer(served, max((sheet.context for sheet in of_model), default=0), stack)
+            lines |= {sheet.title: asked.answer(sheet) for sheet in of_model}
+    return Said(lines=lines, served=f"both models in {QUANTISATION} on llama.cpp ({server()})")
 
 
 def server() -> str:
@@ -138,15 +159,29 @@ def base_folder(checkpoint: Checkpoint) -> Path:
     Raises:
         ToolError: They cannot be read.
     """
+    return _base_files(checkpoint, ["*.json", "*.safetensors", "*.model", "*.jinja", "*.txt"])
+
+
+def _base_files(checkpoint: Checkpoint, patterns: list[str]) -> Path:
     if checkpoint.revision is None:
         return Path(checkpoint.base)
     from huggingface_hub import snapshot_download
 
     try:
-        patterns = ["*.json", "*.safetensors", "*.model", "*.jinja", "*.txt"]
         return Path(snapshot_download(checkpoint.base, revision=checkpoint.revision, allow_patterns=patterns))
     except OSError as error:
-        raise ToolError(f"the weights of the base model `{checkpoint.base}` cannot be read: {error}") from error
+        raise ToolError(f"the files of the base model `{checkpoint.base}` cannot be read: {error}") from error
+
+
+def chat_templates(checkpoint: Checkpoint) -> tuple[str | None, str | None]:
+    """Return the chat templates of base and tuned model, without their weights.
+
+    Raises:
+        ToolError: The base's cannot be read.
+    """
+    base = chat_template(_base_files(checkpoint, ["*.jinja", "tokenizer_config.json"]))
+    has_own = any(checkpoint.folder.glob("tokenizer*"))
+    return base, chat_template(checkpoint.folder) if has_own else base
 
 
 def _weights_hash(folder: Path) -> str:

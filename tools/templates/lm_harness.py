@@ -1,10 +1,11 @@
 """Run tasks of lm-eval on one model: against an OpenAI-compatible server, or in this process where that cannot do it.
 
-Reads `url`, `model` (its folder), `is_chat`, `tasks`, `folder` (with tasks of one's own, or null), `slots` and
-`max_length`. Answers with `samples` (`task`, `filter`, `doc`, `doc_hash`, `scores` by metric and whether more is
-better), `versions` by task, `lm_eval`, its own version, `through`, what was asked, and `seconds`, without imports.
-Tasks that generate are put to the server. Tasks that compare likelihoods need those of the prompt, which llama.cpp does
-not give: there the model is loaded by transformers.
+Reads `url` (null: there is no server yet), `model` (its folder), `is_chat`, `tasks`, `folder` (with tasks of one's own,
+or null), `slots` and `max_length`. Answers with `samples` (`task`, `filter`, `doc`, `doc_hash`, `scores` by metric and
+whether more is better), `versions` by task, `lm_eval`, its own version, `through`, what was asked, and `seconds`,
+without imports. Tasks that generate are put to the server; without one they are left for later, and `through` is null.
+Tasks that compare likelihoods need those of the prompt, which llama.cpp does not give: there the model is loaded by
+transformers.
 """
 
 import json
@@ -16,6 +17,7 @@ from pathlib import Path
 import lm_eval
 import torch
 from lm_eval.tasks import TaskManager
+from openai_client import MODEL
 
 
 def model_for(request: dict, tasks: TaskManager) -> tuple[str, dict]:
@@ -23,10 +25,10 @@ def model_for(request: dict, tasks: TaskManager) -> tuple[str, dict]:
     kinds = {task.OUTPUT_TYPE for task in tasks.load(request["tasks"])["tasks"].values()}
     if kinds != {"generate_until"}:
         return "hf", {"pretrained": request["model"], "max_length": request["max_length"], "dtype": "float32"}
-    shared = {"model": "local", "num_concurrent": request["slots"], "max_length": request["max_length"]}
+    shared = {"model": MODEL, "num_concurrent": request["slots"], "max_length": request["max_length"]}
     if request["is_chat"]:
-        return "local-chat-completions", shared | {"base_url": request["url"] + "/v1/chat/completions"}
-    text = {"base_url": request["url"] + "/v1/completions", "tokenizer": request["model"], "tokenized_requests": False}
+        return "local-chat-completions", shared | {"base_url": f"{request['url']}/v1/chat/completions"}
+    text = {"base_url": f"{request['url']}/v1/completions", "tokenizer": request["model"], "tokenized_requests": False}
     return "local-completions", shared | text
 
 
@@ -36,6 +38,8 @@ def main(request: dict) -> dict:
     if unknown := [name for name in request["tasks"] if name not in tasks.all_tasks]:
         raise SystemExit(f"lm-eval knows no task {', '.join(unknown)}: `lm-eval ls tasks` lists those that it does")
     model, arguments = model_for(request, tasks)
+    if model != "hf" and request["url"] is None:
+        return {"through": None}
     started = time.monotonic()
     found = lm_eval.simple_evaluate(
         model=model,

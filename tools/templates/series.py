@@ -114,14 +114,15 @@ def checkpoints(hub: HfApi, repository: str) -> Iterator[Checkpoint]:
     for revision in set(names) - set(commits):  # what only a branch has
         commits |= {commit.commit_id: commit for commit in hub.list_repo_commits(repository, revision=revision)}
     seen: set[str] = set()
-    for commit in sorted(commits.values(), key=lambda commit: commit.created_at):
+    oldest_first = list(commits.values())[::-1]  # as far as one listing goes; some commits are of the same moment
+    for commit in sorted(oldest_first, key=lambda commit: commit.created_at):
         if commit.title.startswith(TITLE) and commit.commit_id not in names:
             continue
         for folder, weights in folders_with_weights(hub, repository, commit.commit_id).items():
             told = json.dumps(weights, sort_keys=True)
             if told not in seen:
                 seen.add(told)
-                label = names.get(commit.commit_id) or folder or commit.title
+                label = folder or names.get(commit.commit_id) or commit.title
                 yield Checkpoint(
                     repository=repository,
                     revision=commit.commit_id,

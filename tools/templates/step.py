@@ -15,18 +15,21 @@
     uv run evaluate.py
 
 It downloads the model at its revision, hands each program its request as a JSON file, and pushes every answer, with
-what else the program left in the folder for it, as soon as it is there. `manifest.json` comes last, with the hash of
-each file. Started again, it goes on from what was pushed.
+what else the program left in the folder for it, as soon as it is there; files of lines once a minute while they grow.
+`manifest.json` comes last, with the hash of each file. Started again, it goes on from what was pushed.
 """
 
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
+import httpx
 from huggingface_hub import HfApi, snapshot_download
 
 # --- what this step is: ftagent writes these values -------------------------------------------------------------------
@@ -35,15 +38,18 @@ REPOSITORY = "tester/tuned"
 REVISION = "main"
 STEP = "ftagent/evaluate-000000000000"
 WORK = [{"program": "heldout.py", "answer": "heldout.json", "request": {}}]
-INPUTS = {"general_rows.jsonl": ""}
+INPUTS = {"eval/general_rows.jsonl": "0" * 64}
 
 # <functions>
 PROGRAMS = {"heldout.py": ""}
 # </functions>
 
 MODEL, GIVEN, LEFT, WORK_ROOM = "ftagent-model:", "ftagent-input:", "ftagent-left:", "ftagent-work:"
-"""What a path in a request begins with: the downloaded model, what this file brings, what is to be pushed, and what
-is not."""
+"""What a path in a request begins with: the downloaded model, an input of the run's record on the Hub, what is to be
+pushed, and what is not."""
+RECORD = "ftagent/run"
+PUSH_EVERY_S = 60.0
+"""A job that is taken away loses no more than the answers of so many seconds."""
 
 
 def placed(value: Any, places: dict[str, Path]) -> Any:
@@ -67,18 +73,58 @@ def write_all(folder: Path, texts: dict[str, str]) -> None:
         (folder / name).write_text(text, encoding="utf-8")
 
 
-def run_program(work: dict[str, Any], programs: Path, places: dict[str, Path]) -> None:
-    """Let one program answer its request; what it prints is this job's log."""
+def fetch_inputs(folder: Path) -> Path:
+    """Download the inputs, each with the hash that was promised, and return where they lie."""
+    wanted = [f"{RECORD}/{name}" for name in INPUTS]
+    if wanted:
+        snapshot_download(REPOSITORY, allow_patterns=wanted, local_dir=folder)
+    for name, promised in INPUTS.items():
+        if hashlib.sha256((folder / RECORD / name).read_bytes()).hexdigest() != promised:
+            sys.exit(f"{RECORD}/{name} in {REPOSITORY} is not what this job was written for")
+    return folder / RECORD
+
+
+def run_program(hub: HfApi, work: dict[str, Any], programs: Path, places: dict[str, Path]) -> None:
+    """Let one program answer its request, and push its lines while it does; what it prints is this job's log."""
     answer, draft = places[LEFT] / work["answer"], programs / f"{work['answer']}.draft"
     if answer.exists():
         print(f"{work['answer']} was pushed by an earlier job", flush=True)
         return
     request = programs / f"{work['answer']}.request"
     request.write_text(json.dumps(placed(work["request"], places)), encoding="utf-8")
-    ended = subprocess.run([sys.executable, programs / work["program"], request, draft], check=False)
-    if ended.returncode:
-        sys.exit(ended.returncode if ended.returncode > 0 else 128 - ended.returncode)
+    process = subprocess.Popen([sys.executable, programs / work["program"], request, draft])
+    while (code := waited(process)) is None:
+        push_lines(hub, places[LEFT])
+    if code:
+        push_lines(hub, places[LEFT])
+        sys.exit(code if code > 0 else 128 - code)
     draft.replace(answer)
+
+
+def waited(process: subprocess.Popen) -> int | None:
+    """Return how a process ended, None where it runs on after a while."""
+    try:
+        return process.wait(PUSH_EVERY_S)
+    except subprocess.TimeoutExpired:
+        return None
+
+
+def push_lines(hub: HfApi, folder: Path) -> None:
+    """Push the files of lines as they are; a Hub that cannot be reached is no reason to stop, since they stay here.
+
+    A file that grows while it is sent would not have the hash that was announced: copies are sent.
+    """
+    if not (files := list(folder.rglob("*.jsonl"))):
+        return
+    with tempfile.TemporaryDirectory() as still:
+        for file in files:
+            copy = Path(still, file.relative_to(folder))
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, copy)
+        try:
+            push(hub, Path(still), "lines so far")
+        except (httpx.HTTPError, OSError) as error:
+            print(f"the lines so far were not pushed: {error}", flush=True)
 
 
 def push(hub: HfApi, folder: Path, text: str) -> None:
@@ -116,10 +162,9 @@ def main(home: Path) -> None:
     left = earlier / STEP
     left.mkdir(parents=True, exist_ok=True)
     write_all(home / "programs", PROGRAMS)
-    write_all(home / "inputs", INPUTS)
-    places = {MODEL: model, GIVEN: home / "inputs", LEFT: left, WORK_ROOM: home / "work"}
+    places = {MODEL: model, GIVEN: fetch_inputs(home / "inputs"), LEFT: left, WORK_ROOM: home / "work"}
     for work in WORK:
-        run_program(work, home / "programs", places)
+        run_program(hub, work, home / "programs", places)
         push(hub, left, work["answer"])
     text = json.dumps(manifest_of(left), indent=2, sort_keys=True)
     (left / "manifest.json").write_text(text, encoding="utf-8")

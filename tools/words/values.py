@@ -75,6 +75,9 @@ class Value:
 
 # Read from the top: what one pattern has found, no later one sees.
 OVERRIDES: tuple[Value, ...] = (
+    Value(name="adapter", pattern=r"\b(qlora|(?:in )?4[- ]?bits?(?: (?:lora|quanti[sz]ed|training|base))?|load[_ ]in[_ ]4bit)\b(?! gguf)", read=lambda _: "qlora"),
+    Value(name="adapter", pattern=r"(?<!no )(?<!without )\b(lora)\b", read=lambda _: "lora"),
+    Value(name="adapter", pattern=r"\b(full(?:[- ]parameter)?[- ](?:fine-?tun\w*|fine tun\w*|tuning|finetun\w*|training)|all parameters|without lora|no lora|adapter\s*[=:]\s*full)\b", read=lambda _: "full"),
     Value(name="warmup_ratio", pattern=rf"\bwarm-?up(?:[_ ](?:ratio|steps))?{IS}{_SHARE}", read=_share),
     Value(name="warmup_ratio", pattern=rf"{_SHARE}\s*(?:of\s+)?warm-?up\b", read=_share),
     Value(name="num_train_epochs", pattern=rf"{_NUMBER}[- ]?{EPOCHS}", read=_number),
@@ -102,9 +105,6 @@ OVERRIDES: tuple[Value, ...] = (
     Value(name="gradient_checkpointing", pattern=r"\b((?:no|without) (?:gradient|activation)[_ -]checkpointing)\b", read=lambda _: False),
     Value(name="gradient_checkpointing", pattern=r"\b((?:gradient|activation)[_ -]checkpointing)\b", read=lambda _: True),
     Value(name="lora_dropout", pattern=rf"\b(?:lora[_ -])?dropout{IS}{_SHARE}", read=_share),
-    Value(name="adapter", pattern=r"\b(qlora|(?:in )?4[- ]?bits?(?: (?:lora|quanti[sz]ed|training|base))?|load[_ ]in[_ ]4bit)\b(?! gguf)", read=lambda _: "qlora"),
-    Value(name="adapter", pattern=r"(?<!no )(?<!without )\b(lora)\b", read=lambda _: "lora"),
-    Value(name="adapter", pattern=r"\b(full(?:[- ]parameter)?[- ](?:fine-?tun\w*|fine tun\w*|tuning|finetun\w*|training)|all parameters|without lora|no lora|adapter\s*[=:]\s*full)\b", read=lambda _: "full"),
 )  # fmt: skip
 
 LIMITS: tuple[Value, ...] = (

@@ -15,7 +15,7 @@ from ftagent.tools import later_script, later_watch
 from ftagent.tools.attach import find_or_attach
 from ftagent.tools.backends import JobState, backend_of
 from ftagent.tools.errors import ApprovalNeeded, BudgetExceeded, ToolError, UserError
-from ftagent.tools.facts import Job, ModelRef, Quote
+from ftagent.tools.facts import Job, JobIntent, ModelRef, Quote
 from ftagent.tools.jobs import cancel_job, make_quote, submit_job
 from ftagent.tools.later import do_tasks, later_quote
 from ftagent.tools.later_cost import part_of
@@ -341,3 +341,58 @@ def test_the_id_of_a_job_that_is_none_of_ours_is_refused(hub: LoopbackHub, tmp_p
     with pytest.raises(ToolError, match="refuses to read the job"):
         find_or_attach(Settings(workdir=tmp_path), "0" * 24)
     assert list(tmp_path.glob("training_reports/*")) == []
+
+
+# --- lines that grow --------------------------------------------------------------------------------------------------
+
+
+def test_lines_are_pushed_while_a_program_writes_them_and_taken_up_by_the_next_job(
+    hub: LoopbackHub, trained: Run, program: Programs, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    source, once = later_script.source_of, tmp_path / "once"
+    hasty = source("step.py").replace("PUSH_EVERY_S = 60.0", "PUSH_EVERY_S = 0.2")
+    program(f"""
+import json, os, sys, time
+from pathlib import Path
+request = json.loads(Path(sys.argv[1]).read_text())
+file = Path(request["left"], "asked", "lines.jsonl")
+file.parent.mkdir(exist_ok=True)
+begun = file.read_text() if file.exists() else ""
+file.write_text(begun + "[1]\\n")
+if not Path({str(once)!r}).exists():
+    Path({str(once)!r}).touch()
+    while not Path({str(once)!r}).with_name("pushed").exists():
+        time.sleep(0.05)
+    os.kill(os.getppid(), 9)
+    time.sleep(9)
+Path(sys.argv[2]).write_text(json.dumps(begun))
+""")
+    looks = later_script.source_of
+    monkeypatch.setattr(later_script, "source_of", lambda name: hasty if name == "step.py" else looks(name))
+    look = backend_of("hf-jobs").status
+
+    def looking(run: Run, job: Job) -> JobState:
+        if any(name.endswith("lines.jsonl") for name in hub.files("model", "tester/tuned")):
+            (tmp_path / "pushed").touch()
+        return look(run, job)
+
+    monkeypatch.setattr(backend_of("hf-jobs"), "status", looking)
+    done = do_tasks(trained, "evaluate", tasks(trained))
+    assert later_jobs(hub) == ["ERROR", "COMPLETED"]
+    assert done.answers["first"] == "[1]\n"
+    assert done.left is not None and (done.left / "asked" / "lines.jsonl").read_text() == "[1]\n[1]\n"
+
+
+def test_an_input_that_was_changed_after_the_script_was_written_is_not_used(
+    hub: LoopbackHub, trained: Run, program: Programs
+) -> None:
+    task = tasks(trained)["first"]
+    sha256 = later_script.write_later_script(trained, "evaluate", {"first": task}, ())
+    (trained.folder / "eval" / "extra.jsonl").write_text("{}\n", encoding="utf-8")
+    intent = JobIntent(
+        backend="hf-jobs", purpose="evaluate", label=trained.id, attempt=1, script_sha256=sha256, timeout_s=60
+    )
+    job = backend_of("hf-jobs").submit(trained, intent)
+    hub.jobs.wait(job.id.split("/")[1])
+    lines = [line.text for line in hub.jobs.all[job.id.split("/")[1]].lines]
+    assert "ftagent/run/eval/extra.jsonl in tester/tuned is not what this job was written for" in lines[-1]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from ftagent.tools.evaluation import benchmark, human_eval
-from ftagent.tools.evaluation.client import Question, Told
+from ftagent.tools.templates.openai_client import Question, Told
 from ftagent.tools.trained import find_checkpoint
 
 from ..taught import Finish, Taught, addition, finish, steps_told, taught

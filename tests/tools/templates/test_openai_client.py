@@ -13,8 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ftagent.tools.errors import ToolError
-from ftagent.tools.evaluation.client import Decoding, Question, Told, answer_all, complete, read_lines
+from ftagent.tools.templates.lines import read_lines
+from ftagent.tools.templates.openai_client import (
+    Decoding,
+    Question,
+    ServerFailed,
+    Told,
+    answer_all,
+    ask_server,
+    complete,
+)
 
 QUESTIONS = [Question(key=str(n), prompt=f"{n}?") for n in range(12)]
 
@@ -71,9 +79,8 @@ def server() -> Iterator[Server]:
 
 def _answer(server: Server, file: Path, slots: int = 4, told: list[tuple[int, int]] | None = None) -> dict[str, Any]:
     return answer_all(
-        server.url,
+        ask_server(server.url, Decoding(max_tokens=5)),
         QUESTIONS,
-        Decoding(max_tokens=5),
         file=file,
         slots=slots,
         judge=lambda question, told: {"is_echo": told.text == f"echo {question.prompt}"},
@@ -96,12 +103,17 @@ def test_chats_and_plain_text_go_to_their_own_endpoints_with_the_same_decoding(s
     assert complete(server.url, chat, decoding) == Told(text="echo hi", stopped=True, tokens=2)
     complete(server.url, Question(key="1", prompt="hi", seed=3), decoding)
     settings = [{k: v for k, v in body.items() if k not in ("messages", "prompt")} for body in server.asked]
-    assert settings[0] == settings[1] == {"max_tokens": 7, "temperature": 0.8, "top_p": 0.9, "seed": 3, "stop": ["x"]}
+    model = {"model": "model"}
+    assert (
+        settings[0]
+        == settings[1]
+        == model | {"max_tokens": 7, "temperature": 0.8, "top_p": 0.9, "seed": 3, "stop": ["x"]}
+    )
 
 
 def test_a_server_that_fails_costs_no_answer_that_was_there(server: Server, tmp_path: Path) -> None:
     server.broken_at = 5
-    with pytest.raises(ToolError, match="with 500"):
+    with pytest.raises(ServerFailed, match="with 500"):
         _answer(server, tmp_path / "a.jsonl", slots=1)
     assert len(server.asked) == 6  # none is begun after the failure
     server.broken_at = None
@@ -125,8 +137,10 @@ def test_a_killed_process_goes_on_where_it_was(
     file, server.seconds = tmp_path / "a.jsonl", 0.2
     code = f"""
 from pathlib import Path
-from ftagent.tools.evaluation.client import *
-answer_all({server.url!r}, [Question(key=str(n), prompt=f"{{n}}?") for n in range(12)], Decoding(max_tokens=5),
+from ftagent.tools.templates.lines import read_lines
+from ftagent.tools.templates.openai_client import *
+questions = [Question(key=str(n), prompt=f"{{n}}?") for n in range(12)]
+answer_all(ask_server({server.url!r}, Decoding(max_tokens=5)), questions,
            file=Path({str(file)!r}), slots=1, judge=lambda *_: {{}}, on_progress=lambda *_: None)
 """
     process = subprocess.Popen([sys.executable, "-c", code])
@@ -136,9 +150,8 @@ answer_all({server.url!r}, [Question(key=str(n), prompt=f"{{n}}?") for n in rang
     kept, before = len(read_lines(file)), len(server.asked)
     assert 3 <= kept < 12
     lines = answer_all(
-        server.url,
+        ask_server(server.url, Decoding(max_tokens=5)),
         QUESTIONS,
-        Decoding(max_tokens=5),
         file=file,
         slots=1,
         judge=lambda *_: {},

@@ -2,24 +2,37 @@
 
 Answers go to a file, one JSON object a line, on the disk before the next question of that slot is asked. A killed
 process loses the answers that were under way, and the next one asks only for what the file does not have.
+
+ftagent asks with it on this machine, and jobs bring it along to ask there: it needs `lines.py`, and no package.
 """
 
-from __future__ import annotations
-
+import http.client
 import json
-import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..journal import cut_torn_line
-from ..llama_cpp import call
+if __package__:
+    from .lines import append_line, read_lines
+else:  # in a job, beside it
+    from lines import append_line, read_lines
+
+MODEL = "model"
+"""What every server calls the one model that it serves."""
+ANSWER_TIMEOUT_S = 300
 
 Turns = list[dict[str, Any]]
 OnProgress = Callable[[int, int], None]
+
+
+class ServerFailed(Exception):
+    """A server refused a request, or did not answer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,16 +65,38 @@ class Told:
     tokens: int
 
 
+Say = Callable[[Question], Told]
 Judge = Callable[[Question, Told], dict[str, Any]]
+
+
+def call(url: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Send one request, past any proxy that the environment names: the server is on this machine.
+
+    Returns what it answers, an empty object where it answers nothing.
+
+    Raises:
+        ServerFailed: The server refuses the request, or does not answer.
+    """
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url + path, data=data, headers={"Content-Type": "application/json"})
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(request, timeout=ANSWER_TIMEOUT_S) as response:
+            return json.loads(response.read() or b"{}")
+    except urllib.error.HTTPError as error:
+        raise ServerFailed(f"answered {path} with {error.code}: {error.read().decode()[:500]}") from error
+    except (OSError, http.client.HTTPException) as error:
+        raise ServerFailed(f"did not answer {path}: {error}") from error
 
 
 def complete(url: str, question: Question, decoding: Decoding) -> Told:
     """Ask once, over `/v1/chat/completions` or `/v1/completions`.
 
     Raises:
-        ToolError: The server refuses the question, or does not answer.
+        ServerFailed: The server refuses the question, or does not answer.
     """
     body: dict[str, Any] = {
+        "model": MODEL,
         "max_tokens": decoding.max_tokens,
         "temperature": decoding.temperature,
         "top_p": decoding.top_p,
@@ -81,38 +116,34 @@ def complete(url: str, question: Question, decoding: Decoding) -> Told:
     )
 
 
+def ask_server(url: str, decoding: Decoding) -> Say:
+    """Return what answers a question by asking a server."""
+    return partial(complete, url, decoding=decoding)
+
+
 def answer_all(
-    url: str,
-    questions: Sequence[Question],
-    decoding: Decoding,
-    *,
-    file: Path,
-    slots: int,
-    judge: Judge,
-    on_progress: OnProgress,
+    say: Say, questions: Sequence[Question], *, file: Path, slots: int, judge: Judge, on_progress: OnProgress
 ) -> dict[str, dict[str, Any]]:
     """Ask what the file does not have yet, and return every question's line by its key.
 
     Args:
-        url: The server.
+        say: Answers one question, such as `ask_server`; called in as many threads as there are slots.
         questions: All of them; those whose key has a line are not asked again.
-        decoding: How to decode.
         file: Where the lines go; appended to.
-        slots: How many questions the server answers at a time.
+        slots: How many questions are answered at a time.
         judge: Called with each answer, in the thread that asked; what it returns is kept in the line.
         on_progress: Called with the number of lines there are, and of all.
 
     Raises:
-        ToolError: The server failed; the lines so far are kept.
+        ServerFailed: The server failed; the lines so far are kept.
     """
     known = read_lines(file)
     missing = [question for question in questions if question.key not in known]
     lock = threading.Lock()
 
     def ask(question: Question) -> None:
-        told = complete(url, question, decoding)
-        line = {"key": question.key, "text": told.text, "tokens": told.tokens, "stopped": told.stopped}
-        line |= judge(question, told)
+        told = say(question)
+        line = line_of(question, told) | judge(question, told)
         with lock:
             append_line(file, line)
             known[question.key] = line
@@ -121,6 +152,16 @@ def answer_all(
     if missing:
         _in_threads(ask, missing, slots)
     return {question.key: known[question.key] for question in questions}
+
+
+def line_of(question: Question, told: Told) -> dict[str, Any]:
+    """Return an answer as it is kept."""
+    return {"key": question.key, "text": told.text, "tokens": told.tokens, "stopped": told.stopped}
+
+
+def told_in(line: dict[str, Any]) -> Told:
+    """Return the answer that a line keeps."""
+    return Told(text=line["text"], stopped=line["stopped"], tokens=line["tokens"])
 
 
 def _in_threads(ask: Callable[[Question], None], questions: Iterable[Question], slots: int) -> None:
@@ -141,25 +182,3 @@ def _in_threads(ask: Callable[[Question], None], questions: Iterable[Question], 
                 future.result()
         finally:
             is_over.set()
-
-
-def append_line(file: Path, line: dict[str, Any]) -> None:
-    """Append one object as a line, and wait for the disk."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("ab") as out:
-        out.write(json.dumps(line).encode() + b"\n")
-        out.flush()
-        os.fsync(out.fileno())
-
-
-def read_lines(file: Path) -> dict[str, dict[str, Any]]:
-    """Return the lines of a file by their keys, and cut one that a killed process left half written."""
-    cut_torn_line(file)
-    return {line["key"]: line for line in iterate_lines(file)}
-
-
-def iterate_lines(file: Path) -> Iterator[dict[str, Any]]:
-    """Yield the objects of a file of JSON lines; nothing where there is no file."""
-    if file.exists():
-        for line in file.read_bytes().splitlines():
-            yield json.loads(line)
