@@ -67,6 +67,13 @@ def test_a_declined_run_is_asked_about_again_and_all_under_a_cap_need_not_be(wor
     assert chat.says("again")[0] == 3 and len(chat.asked) == 3
 
 
+def test_what_a_run_would_cost_is_planned_and_not_looked_up(workdir: Path) -> None:
+    chat = Chat()
+    code, said = chat.says(f"what would it cost to {REQUEST}?")
+    assert code == 0 and "nothing was submitted" in said and chat.asked == []
+    assert "$0.00" in chat.says("how much did it cost?")[1]
+
+
 def test_a_stated_value_is_taken_back_and_a_chain_of_changes_adds_up(workdir: Path) -> None:
     chat = Chat(*[True] * 9)
     chat.says(f"{REQUEST}, rank 8")
