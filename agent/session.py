@@ -11,6 +11,7 @@ import shlex
 from ..tools.errors import FtagentError, UserError
 from ..tools.followups import change_in, changed_request
 from ..tools.run import Run, list_runs
+from ..tools.triggers import says_when
 from .answers import UNDERSTOOD, answer
 from .slash import COMMANDS, Commands
 from .talk import DONE, INTERRUPTED
@@ -63,6 +64,8 @@ class Session(Commands):
             return self._again(change)
         if _QUESTION.search(line) and not _TRAINS.match(line):
             return self._question(line, runs)
+        if not _TRAINS.search(line) and says_when(line) and runs:
+            return self._schedule(line)
         if not _TRAINS.search(line) and self.settings.llm == "builtin":
             raise UserError(
                 "that is no instruction to train, and no question that can be answered without an LLM.",
@@ -85,6 +88,16 @@ class Session(Commands):
         request = changed_request(run.spec.request, change)
         self._say(f"→ {request}", "dim")
         return self._ended(self.agent.run(request))
+
+    def _schedule(self, when: str) -> int:
+        """Repeat the run in hand, or evaluate its checkpoints, as a line says: `check the checkpoints every night`."""
+        from .called import call_tool
+        from .toolbox import tool_info
+
+        given = {"run": self._run([]).id, "when": when}
+        listeners = [self.told, self._heard]
+        call_tool(tool_info("schedule_run"), given, self.settings, decide=self.person, listeners=listeners)
+        return DONE
 
     def _question(self, question: str, runs: list[Run]) -> int:
         if not runs:

@@ -15,6 +15,7 @@ from .facts import Precision
 from .flavor import Flavor
 from .run import Run
 from .setups import Setup
+from .trained import HELDOUT
 from .work import Work
 
 HUMAN_EVAL_ITEMS, HUMAN_EVAL_TOKENS, HUMAN_EVAL_PASSES = 164, 200, 3
@@ -29,8 +30,13 @@ VLLM_BYTES = 9e9
 START_S = {"llama.cpp": 10.0, "vllm": 180.0}
 """Of each of the two servers. vLLM compiles and captures graphs before it answers: its documentation speaks of one to
 some minutes; not measured here."""
-CONVERT_S_PER_BILLION = 60.0
-"""Merging and converting to 8 bits; see `MERGE_S_PER_BILLION` in `later_cost.py`."""
+MADE = {"llama.cpp": 3, "vllm": 1}
+"""Times that weights are read and written whole: merged once, and for llama.cpp converted to 8 bits twice."""
+MADE_S_PER_BILLION = 60.0
+"""See `MERGE_S_PER_BILLION` in `later_cost.py`."""
+SHORT_TOKENS = 12
+"""Where a row trains no more tokens on average, its answer is likely one of the two words that call for answers, with
+the end of the turn (`SHORT_WORDS` in `evaluation/answers.py`)."""
 SERVING_GIB = 4.0
 """Keys and values, and what a server takes for itself."""
 
@@ -50,7 +56,7 @@ def asking_of(run: Run, given: Mapping[str, Any] | None = None) -> Asking:
     """Return what the servers of an evaluation's job are asked.
 
     Args:
-        run: The run; before its training has ended, held-out rows count as if they called for answers.
+        run: The run; before its training has ended, what its held-out rows call for is told from their lengths.
         given: Arguments of `evaluate_model`, where a person or a planner gave some.
     """
     assert run.spec is not None
@@ -76,8 +82,20 @@ def _rows(run: Run, given: Mapping[str, Any]) -> int:
     if own := given.get("rows"):
         file = run.settings.workdir / own
         return len(file.read_bytes().splitlines()) if file.is_file() else 0  # the tool itself refuses it
-    is_held_out = run.spec.method == "sft" or given.get("metric") is not None
-    return run.dataset.holdout.rows if is_held_out and run.dataset and run.dataset.holdout else 0
+    if run.dataset is None or run.dataset.holdout is None:
+        return 0
+    return run.dataset.holdout.rows if given.get("metric") is not None or _call_for_answers(run) else 0
+
+
+def _call_for_answers(run: Run) -> bool:
+    """Whether held-out rows are answered without anybody asking for it; see `fitting_metric`."""
+    assert run.spec is not None and run.dataset is not None
+    if (run.folder / HELDOUT).exists():
+        from .evaluation.answers import fitting_metric
+
+        return fitting_metric(run) is not None
+    data = run.dataset
+    return run.spec.method == "sft" and 0 < data.trained_tokens <= SHORT_TOKENS * data.rows
 
 
 def asking_seconds(asking: Asking, work: Work, flavor: Flavor) -> float:
@@ -98,5 +116,5 @@ def asking_seconds(asking: Asking, work: Work, flavor: Flavor) -> float:
     one = decoding_seconds(work.shape, flavor, setup, sequences=SLOTS_OF[kind], length=work.mean_length)
     rounds = math.ceil(asking.tokens / SLOTS_OF[kind])
     installing = VLLM_BYTES / UPLOAD_BYTES_PER_S if kind == "vllm" else 0.0
-    converting = 2 * CONVERT_S_PER_BILLION * work.shape.parameters / 1e9
-    return installing + 2 * START_S[kind] + converting + rounds * one
+    making = MADE[kind] * MADE_S_PER_BILLION * work.shape.parameters / 1e9
+    return installing + 2 * START_S[kind] + making + rounds * one

@@ -101,6 +101,12 @@ class TriggerReading:
     rest: str
 
 
+def says_when(text: str) -> bool:
+    """Tell whether a text says when something is to be repeated, be it in two ways."""
+    read = read_trigger(text)
+    return read.trigger is not None or read.question is not None
+
+
 def read_trigger(text: str) -> TriggerReading:
     """Read when something is to be repeated; neither trigger nor question where nothing is said of it."""
     lowered = text.lower()

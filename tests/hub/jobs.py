@@ -133,6 +133,10 @@ class Jobs:
         """Let jobs run their scripts with another interpreter than that of this process."""
         _put_tools(self._tools, python)
 
+    def give(self, command: str, text: str) -> None:
+        """Put a program on the path of all jobs that start from now on."""
+        _put_executable(self._tools / command, text)
+
     def start(self, namespace: str, person: Person, spec: dict[str, Any], initiator: dict[str, str]) -> Job:
         """Take a job on; it runs in the background.
 
@@ -287,9 +291,12 @@ def _put_tools(folder: Path, python: str) -> None:
     shim = Path(__file__).with_name("uv_shim.py")
     commands = {"python": "", "python3": "", "uv": f'"{shim}" '}
     for name, script in commands.items():
-        file = folder / name
-        file.write_text(f'#!/bin/sh\nexec "{python}" {script}"$@"\n', encoding="utf-8")
-        file.chmod(0o755)
+        _put_executable(folder / name, f'#!/bin/sh\nexec "{python}" {script}"$@"\n')
+
+
+def _put_executable(file: Path, text: str) -> None:
+    file.write_text(text, encoding="utf-8")
+    file.chmod(0o755)
 
 
 def _iso(seconds: float | None) -> str | None:

@@ -24,6 +24,7 @@ WITH_VALUE = {
     "--extra-index-url",
     "--index-strategy",
     "--prerelease",
+    "--exclude-newer",
     "--env-file",
     "--directory",
     "--project",

@@ -7,11 +7,14 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ftagent.agent.cli import main
+from ftagent.agent.console import RunConsole
+from ftagent.agent.session import Session
 from ftagent.agent.toolbox import Toolbox
 from ftagent.tools import later_script, series
 from ftagent.tools.backends.hf_schedules import DOES_LABEL
@@ -23,6 +26,7 @@ from ftagent.tools.report import render
 from ftagent.tools.run import Run, find_run
 from ftagent.tools.schedule import change_schedule, list_schedules, look_at_series, schedule_run
 from ftagent.tools.series_results import read_series
+from rich.console import Console
 
 from ..hub import LoopbackHub
 from ..hub.jobs import Job
@@ -119,7 +123,7 @@ def ready(hub: LoopbackHub, remote: Remote, tmp_path: Path) -> Ready:
     (saved / "trainer_state.json").write_text('{"global_step": 20}')
 
     def make(**options: Any) -> Run:
-        run = remote(TRAINS.format(rows=ROWS, folder=str(saved)), parameters=PARAMETERS, **options)
+        run = remote(TRAINS.format(rows=ROWS, folder=str(saved)), parameters=PARAMETERS, timeout_s=600, **options)
         assert run.spec is not None
         base = ModelRef(
             id=BASE, source="cache", path=str(CONFIG), revision=hub.store.get("model", BASE).branches["main"]
@@ -164,7 +168,7 @@ def found(hub: LoopbackHub) -> list[SeriesPoint]:
 
 
 def test_a_second_firing_evaluates_the_new_checkpoint_alone(hub: LoopbackHub, ready: Ready, quick: None) -> None:
-    _, schedule = repeat(ready())
+    run, schedule = repeat(ready())
     first = fire(hub, schedule)
     assert (first.stage, evaluated(first)) == ("COMPLETED", ["Training in progress, step 20"])
     push(hub, b"weights", "Training in progress, step 40")
@@ -182,6 +186,9 @@ def test_a_second_firing_evaluates_the_new_checkpoint_alone(hub: LoopbackHub, re
     assert losses[1] < losses[0] < 2 and {p.comparison.base for p in points if p.comparison} == {3 + 3.5 / 90}
     bases = [name for name in hub.files("model", REPO) if "/base-" in name]
     assert len(bases) == 1, "the base was measured once"
+    token = hub.tokens.jobs.encode()
+    assert [p for p in run.folder.rglob("*") if p.is_file() and token in p.read_bytes()] == []
+    assert not [name for name in hub.files("model", REPO) if token in hub.read("model", REPO, name)]
 
 
 def test_a_broken_checkpoint_is_told_of_and_does_not_stop_the_rest(hub: LoopbackHub, ready: Ready, quick: None) -> None:
@@ -283,6 +290,18 @@ def test_it_is_listed_suspended_resumed_deleted_and_made_once(hub: LoopbackHub, 
     assert list_schedules(run.settings) == []
 
 
+def test_a_line_in_the_chat_schedules_it_for_the_run_in_hand(hub: LoopbackHub, ready: Ready, quick: None) -> None:
+    run, person = ready(), Person()
+    run.journal.release()
+    words = StringIO()
+    session = Session(run.settings, out=Console(file=words), told=RunConsole(Console(file=words)), decide=person)
+    assert session.handle("check the checkpoints every night at 2") == 0
+    assert [quote.trigger.does for quote in person.asked] == ["evaluate"]
+    assert [one.schedule for one in hub.schedules.all.values()] == ["0 2 * * *"]
+    assert session.handle("check the checkpoints daily") == 2
+    assert "at what time (UTC)?" in words.getvalue() and len(hub.schedules.all) == 1
+
+
 def test_the_series_is_shown_by_schedules_show_and_the_report(
     hub: LoopbackHub, ready: Ready, quick: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -313,14 +332,6 @@ def test_the_series_is_shown_by_schedules_show_and_the_report(
     assert render([after]) == shown.rstrip("\n") or "### Checkpoints" in render([after])
 
 
-def test_no_file_and_no_result_has_the_token(hub: LoopbackHub, ready: Ready, quick: None) -> None:
-    run, schedule = repeat(ready())
-    fire(hub, schedule)
-    token = hub.tokens.jobs.encode()
-    assert [p for p in run.folder.rglob("*") if p.is_file() and token in p.read_bytes()] == []
-    assert not [name for name in hub.files("model", REPO) if token in hub.read("model", REPO, name)]
-
-
 # --- for real ---------------------------------------------------------------------------------------------------------
 
 
@@ -330,7 +341,7 @@ def test_real_checkpoints_of_a_taught_model_are_rehearsed_and_evaluated(
 ) -> None:
     repo = hub.add_repo("model", "acme/Tiny", {file.name: file for file in taught.base.iterdir()})
     base = ModelRef(id="acme/Tiny", source="hub", path=None, revision=repo.branches["main"])
-    run = remote(TRAINS.format(rows=ROWS, folder=str(taught.full)), parameters=PARAMETERS)
+    run = remote(TRAINS.format(rows=ROWS, folder=str(taught.full)), parameters=PARAMETERS, timeout_s=600)
     assert run.spec is not None
     run = run.record(run.spec.model_copy(update={"model_ref": base}))
     run = run.record(submit_job(run))

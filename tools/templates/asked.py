@@ -23,7 +23,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib.metadata import version
 from pathlib import Path
 
@@ -37,6 +37,7 @@ LOAD_TIMEOUT_S = {"llama.cpp": 600, "vllm": 1800}
 END_S = 30.0
 POLL_S = 0.2
 TELL_S = 2.0
+TAIL_LINES = 50
 MODELS = ("base", "tuned")
 WEIGHTS = ["*.json", "*.safetensors", "*.model", "*.jinja", "*.txt"]
 UNASKED = "auto"
@@ -102,15 +103,20 @@ def gpu_type() -> str | None:
 
 @contextmanager
 def llama_cpp(folder: Path, context: int, slots: int, work: Path) -> Iterator[str]:
-    """Serve a model folder with llama.cpp, as 8-bit GGUF."""
+    """Serve a model folder with llama.cpp, as 8-bit GGUF; its log, which is long, is told where it fails."""
     gguf = work / "model.gguf"
     run_beside("convert.py", {"model": str(folder), "out": str(gguf), "type": QUANTISATION, "checkout": None}, work)
     asked, answer = work / "serve.request", work / "serve.answer"
     answer.unlink(missing_ok=True)
     asked.write_text(json.dumps({"gguf": str(gguf), "context": context, "slots": slots}), encoding="utf-8")
-    with started([sys.executable, str(HERE / "serve.py"), str(asked), str(answer)]) as process:
-        wait_for(process, answer.exists, "llama.cpp")
-        yield json.loads(answer.read_text(encoding="utf-8"))["url"]
+    log = work / "llama.cpp.log"
+    try:
+        with started([sys.executable, str(HERE / "serve.py"), str(asked), str(answer)], log) as process:
+            wait_for(process, answer.exists, "llama.cpp")
+            yield json.loads(answer.read_text(encoding="utf-8"))["url"]
+    except (ServerFailed, SystemExit):
+        print(*log.read_text(encoding="utf-8", errors="replace").splitlines()[-TAIL_LINES:], sep="\n", flush=True)
+        raise
     gguf.unlink()
 
 
@@ -150,16 +156,19 @@ def is_healthy(url: str) -> bool:
 
 
 @contextmanager
-def started(command: list[str]) -> Iterator[subprocess.Popen]:
+def started(command: list[str], log: Path | None = None) -> Iterator[subprocess.Popen]:
     """Start a server, without the token, in a group of its own that is gone at the end, with its GPU memory."""
     secrets = {"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"}
     environment = {name: value for name, value in os.environ.items() if name not in secrets}
     environment |= {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, env=environment, start_new_session=True)
-    try:
-        yield process
-    finally:
-        end(process)
+    with log.open("wb") if log else nullcontext() as output:
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=output, stderr=output, env=environment, start_new_session=True
+        )
+        try:
+            yield process
+        finally:
+            end(process)
 
 
 def end(process: subprocess.Popen) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from ftagent.agent.approval import approve
 from ftagent.tools import later_watch
 from ftagent.tools.evaluate import evaluate_model
-from ftagent.tools.evaluation import human_eval, in_job
+from ftagent.tools.evaluation import answers, human_eval, in_job
 from ftagent.tools.evaluation.answers import answers_harness
 from ftagent.tools.evaluation.benchmark import HumanEval
 from ftagent.tools.facts import Holdout, ModelRef, Overrides, Parameter
@@ -59,10 +60,11 @@ def short(number: int) -> dict[str, Any]:
 
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
-    """HumanEval of two items, with short answers."""
+    """HumanEval of two items, and short answers to everything."""
     items = {name: item for name, item in human_eval.problems().items() if name in FEW}
     monkeypatch.setattr(human_eval, "problems", lambda: items)
     monkeypatch.setattr(human_eval, "MAX_TOKENS", 8)
+    monkeypatch.setattr(answers, "MAX_TOKENS", 8)
     monkeypatch.setattr(later_watch, "POLL_S", 0.05)
 
 
@@ -116,6 +118,22 @@ def test_what_the_models_answer_in_the_job_is_judged_here(
     assert all(isinstance(line["passed"], bool) and line["tokens"] <= 8 for line in judged)
     again = evaluate_model(run)
     assert (again.comparisons, len(hub.jobs.all)) == (found.comparisons, 2)
+
+
+@pytest.mark.slow
+def test_on_a_gpu_the_job_has_vllm_serve_the_merged_model(
+    hub: LoopbackHub, trained: Trained, few: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(in_job, "SERVER", "vllm")  # there is no GPU here, and no vLLM
+    fake, note = Path(__file__).parents[1] / "templates" / "fake_vllm.py", tmp_path / "note.jsonl"
+    hub.jobs.give("vllm", f'#!/bin/sh\nexec "{sys.executable}" "{fake}" "{note}" "$@"\n')
+    run = trained([addition(number) for number in range(40, 44)], ("humaneval",))
+    found = evaluate_model(run)
+    assert [c.items for c in found.comparisons] == [4, 4, 2, 2]
+    assert "both models in auto on vLLM (0.0.0), tests in a sandbox" in found.harness
+    servers = [line for line in map(json.loads, note.read_text().splitlines()) if "command" in line]
+    assert [Path(line["model"]).name for line in servers][1] == "merged"
+    assert not any(line["has_token"] for line in servers)
 
 
 # --- without a job ----------------------------------------------------------------------------------------------------
@@ -175,6 +193,14 @@ def test_what_is_asked_is_priced_and_what_is_asked_beyond_the_plan_is_approved_a
 ) -> None:
     run = trained([short(number) for number in range(40, 44)], ("humaneval",))
     assert asking_of(run) == Asking(answers=2 * 4 + 3 * 164, tokens=2 * 4 * 64 + 3 * 164 * 200)
+    assert run.dataset is not None
+    short_rows = run.dataset.model_copy(update={"trained_tokens": 4 * run.dataset.rows})
+    long_rows = run.dataset.model_copy(update={"trained_tokens": 99 * run.dataset.rows})
+    (run.folder / "heldout.jsonl").rename(run.folder / "later.jsonl")
+    assert [
+        asking_of(run.model_copy(update={"dataset": d}), {"benchmarks": []}).answers for d in (short_rows, long_rows)
+    ] == [8, 0]
+    (run.folder / "later.jsonl").rename(run.folder / "heldout.jsonl")
     assert asking_of(run, {"benchmarks": []}) == Asking(answers=8, tokens=8 * 64)
     assert asking_of(run, {"benchmarks": ["gsm8k"], "samples": 0}).answers > 2 * 1319
     bare, asked = part_of(run, "evaluate", NOTHING), part_of(run, "evaluate")

@@ -74,7 +74,7 @@ def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def trained(remote: Remote, pushes: str, base: ModelRef, *targets: str) -> Run:
     """Return a run whose training has pushed, and whose export is paid for."""
-    run = remote(PUSHES.format(rows=ROWS, pushes=pushes), parameters=PARAMETERS)
+    run = remote(PUSHES.format(rows=ROWS, pushes=pushes), parameters=PARAMETERS, timeout_s=600)
     assert run.spec is not None
     overrides = run.spec.overrides.model_copy(update={"quantisations": ("Q8_0", "Q4_K_M")})
     run = run.record(run.spec.model_copy(update={"model_ref": base, "targets": targets, "overrides": overrides}))
