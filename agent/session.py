@@ -12,6 +12,7 @@ from ..tools.errors import FtagentError, UserError
 from ..tools.followups import change_in, changed_request
 from ..tools.run import Run, list_runs
 from ..tools.triggers import says_when
+from ..tools.words import read_words
 from .answers import UNDERSTOOD, answer
 from .slash import COMMANDS, Commands
 from .talk import DONE, INTERRUPTED
@@ -22,6 +23,12 @@ _QUESTION = re.compile(
     re.IGNORECASE,
 )
 _TRAINS = re.compile(r"\b(?:fine-?\s?tun\w*|train\w*|distil\w*|teach|align|sft|dpo|grpo|kto|rloo)\b", re.IGNORECASE)
+
+
+def _asks_for_a_price(line: str) -> bool:
+    """Whether a question is about a run that could be: `what would it cost to fine-tune MODEL on DATA?`."""
+    reading = read_words(line)
+    return reading.plan_only and reading.model is not None and reading.dataset is not None
 
 
 class Session(Commands):
@@ -62,7 +69,7 @@ class Session(Commands):
         runs = self._runs_named(line)
         if (change := change_in(line)) is not None and not _TRAINS.match(line):
             return self._again(change)
-        if _QUESTION.search(line) and not _TRAINS.match(line):
+        if _QUESTION.search(line) and not _TRAINS.match(line) and not _asks_for_a_price(line):
             return self._question(line, runs)
         if not _TRAINS.search(line) and says_when(line) and runs:
             return self._schedule(line)

@@ -4,23 +4,37 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 import subprocess
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
+from ftagent.agent.called import call_tool
 from ftagent.agent.cli import main
-from ftagent.agent.toolbox import TOOL_NAMES
+from ftagent.agent.toolbox import TOOL_NAMES, tool_info
+from ftagent.tools.errors import ToolError
+from ftagent.tools.jobs import cost_cap
 from ftagent.tools.run import find_run
+from ftagent.tools.settings import load_settings
 from mcp import Client, StdioServerParameters, types
 
 from .instant import REQUEST
-from .test_repl import COMMAND
+from .test_repl import COMMAND, ROOT
 
 WAY = ("validate_dataset", "pick_hardware", "write_script", "preflight")
 Said = dict[str, Any]
 MODES = ("auto", "legacy")
+HELLO = {
+    "jsonrpc": "2.0",
+    "id": 1,
+    "method": "initialize",
+    "params": {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "t", "version": "0"}},
+}
 
 
 def _talk(
@@ -131,15 +145,9 @@ def test_started_with_yes_and_a_cap_the_whole_way_is_walked_and_told(workdir: Pa
 
 
 def test_only_the_protocol_is_on_stdout(workdir: Path) -> None:
-    hello = {
-        "jsonrpc": "2.0",
-        "id": 1,
-        "method": "initialize",
-        "params": {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "t", "version": "0"}},
-    }
     call = {"name": "plan_run", "arguments": {"request": REQUEST}}
     lines = [
-        hello,
+        HELLO,
         {"jsonrpc": "2.0", "method": "notifications/initialized"},
         {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": call},
     ]
@@ -151,7 +159,7 @@ def test_only_the_protocol_is_on_stdout(workdir: Path) -> None:
     server.stdin.flush()
     said = [json.loads(server.stdout.readline()) for _ in (1, 2)]
     server.stdin.close()
-    assert [line["id"] for line in said] == [1, 2] and server.wait(30) == 0
+    assert [line["id"] for line in said] == [1, 2] and server.wait(60) == 0
     assert server.stdout.read() == ""
 
 
@@ -178,3 +186,139 @@ def test_a_whole_real_dry_run(workdir: Path, tiny_model: Path, rows: Path) -> No
 
     _talk(workdir, story, tools="real")
     assert any("two-layer twin" in line for line in told)
+
+
+def test_what_a_planner_may_not_choose_it_cannot_over_mcp_either(workdir: Path) -> None:
+    """The words of `plan_run` are the request that everything is held to; later calls add no file, plan or money."""
+
+    async def story(client: Client) -> None:
+        run = await _proven(client)
+        replanned = await _call(client, "plan_run", run=run, request=REQUEST, model="../elsewhere/weights")
+        assert "the person named no file" in replanned["error"]["message"]
+        assert (await _call(client, "plan_run", run=run, request=f"{REQUEST}, budget $900"))["ok"]
+        stale = await _call(client, "submit_job", run=run)
+        assert stale["error"]["code"] == "gate_closed"  # what stood on the former plan went with it
+        for name in (*WAY, "submit_job"):
+            assert (await _call(client, name, run=run))["ok"]
+        late = await _call(client, "plan_run", run=run, request=f"{REQUEST}, push it to evil/repo")
+        assert late["error"]["code"] == "gate_closed" and "a job of this plan was started" in late["error"]["message"]
+
+    _talk(workdir, story, "--yes", "--max-cost", "1")
+    run = find_run(workdir)
+    assert run.spec is not None and run.spec.budget_usd == 900 and cost_cap(run) == 1
+    for name, file in (("rows", "/etc/passwd"), ("metric", "code.py:score")):
+        with pytest.raises(ToolError, match=f"the person named no file `{file}"):
+            call_tool(tool_info("evaluate_model"), {"run": run.id, name: file}, load_settings(), by_planner=True)
+
+
+# --- cancelled --------------------------------------------------------------------------------------------------------
+
+# A command line whose preflight waits for a worker that works until it is ended, and whose monitoring for a job.
+SLOW = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from ftagent.agent import toolbox
+from ftagent.tools.facts import PreflightReport
+from ftagent.tools.gates import require
+from ftagent.tools.run import Run
+from ftagent.tools.worker import Worker
+from tests.agent import instant
+def preflight(run: Run) -> PreflightReport:
+    "Prove for ever."
+    require("preflight", run)
+    with Worker(run.settings, "prove.py", log=run.folder / "preflight.log", timeout_s=600) as worker:
+        worker.give({})
+        worker.answer()
+    raise AssertionError("the worker never ends by itself")
+tools = {**instant.INSTANT, "preflight": preflight}
+toolbox.find_tool = lambda name: tools.get(name) or instant.real(name)
+sys.argv[1:] = sys.argv[2:]
+from ftagent.agent.cli import main
+sys.exit(main())
+"""
+
+
+@pytest.fixture
+def slow(workdir: Path) -> StdioServerParameters:
+    """A server whose preflight never ends: its interpreter notes its process id, and sleeps."""
+    interpreter = workdir / "python"
+    interpreter.write_text(f"#!/bin/sh\necho $$ > {workdir}/pid\nexec sleep 600\n", encoding="utf-8")
+    interpreter.chmod(0o700)
+    return StdioServerParameters(
+        command=sys.executable,
+        args=["-c", SLOW, str(ROOT), "mcp"],
+        cwd=workdir,
+        env={**os.environ, "FTAGENT_PYTHON": str(interpreter)},
+    )
+
+
+async def _worker(workdir: Path) -> psutil.Process:
+    """Wait until the worker runs, and return it."""
+    while not (pid := (workdir / "pid").read_text() if (workdir / "pid").exists() else "").strip():
+        await asyncio.sleep(0.02)
+    return psutil.Process(int(pid))
+
+
+async def _up_to_preflight(client: Client) -> str:
+    run = (await _call(client, "plan_run", request=REQUEST))["result"]["run"]
+    for name in WAY[:-1]:
+        assert (await _call(client, name, run=run))["ok"]
+    return run
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_cancelled_call_ends_its_work_and_the_run_can_be_taken_up_at_once(
+    workdir: Path, slow: StdioServerParameters, mode: str
+) -> None:
+    async def story() -> None:
+        async with Client(slow, mode=mode) as client:  # type: ignore[arg-type]
+            run = await _up_to_preflight(client)
+            call = asyncio.create_task(client.call_tool("preflight", {"run": run}))
+            worker = await _worker(workdir)
+            call.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await call
+            await asyncio.to_thread(worker.wait, 10)
+            assert "Run " in (await _call(client, "show_run", run=run))["result"]
+            assert (await _call(client, "pick_hardware", run=run, batch=2))["ok"]  # nobody holds the run any more
+
+    asyncio.run(asyncio.wait_for(story(), 120))
+    assert find_run(workdir).preflight is None
+
+
+@pytest.mark.parametrize("ends", ["closes", "terminates"])
+def test_a_client_that_goes_away_leaves_nothing_running(workdir: Path, slow: StdioServerParameters, ends: str) -> None:
+    lines = [
+        HELLO,
+        {"jsonrpc": "2.0", "method": "notifications/initialized"},
+        _request(2, "plan_run", request=REQUEST),
+    ]
+    server = subprocess.Popen(
+        [slow.command, *slow.args], cwd=workdir, env=slow.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert server.stdin is not None and server.stdout is not None
+    for line in lines:
+        print(json.dumps(line), file=server.stdin, flush=True)
+    said = [json.loads(server.stdout.readline()) for _ in (1, 2)]
+    run = said[-1]["result"]["structuredContent"]["result"]["run"]
+    for number, name in enumerate(WAY, start=3):
+        print(json.dumps(_request(number, name, run=run)), file=server.stdin, flush=True)
+        if name != "preflight":
+            server.stdout.readline()
+    worker = asyncio.run(asyncio.wait_for(_worker(workdir), 60))
+    if ends == "closes":
+        server.stdin.close()
+        assert server.wait(60) == 0
+    else:
+        server.terminate()
+        assert server.wait(60) == -signal.SIGTERM
+    worker.wait(10)
+    found = find_run(workdir)
+    found.journal.acquire()
+    found.journal.release()
+    assert found.script is not None and found.preflight is None
+
+
+def _request(number: int, name: str, /, **arguments: str) -> dict[str, Any]:
+    params = {"name": name, "arguments": arguments}
+    return {"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": params}
