@@ -16,7 +16,8 @@ from ..tools.compare import comparison
 from ..tools.errors import FtagentError
 from ..tools.facts import TERMINAL_STAGES, Parameter
 from ..tools.metrics import EVAL_LOSS, GRADIENT_NORM, LEARNING_RATE, LOSS, Point, leading_of, read_metrics
-from ..tools.monitor import METRICS, monitor_job, total_steps
+from ..tools.monitor import METRICS, monitor_job
+from ..tools.outlook import total_steps
 from ..tools.report import advice, verdict
 from ..tools.run import Run
 from ..tools.statistics import in_words

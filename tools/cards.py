@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from functools import cache
 from importlib.metadata import version
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .facts import Comparison, Range, Spec
+from .rendering import source_of
 from .report import cell, unfounded
 from .run import Run, experiment_name
 from .statistics import in_words
@@ -199,7 +199,7 @@ def _template(name: str) -> Template:
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False, keep_trailing_newline=True
     )
     environment.filters.update(cell=cell, number=_number, cost=_cost)
-    return environment.from_string((files("ftagent.tools.templates") / name).read_text(encoding="utf-8"))
+    return environment.from_string(source_of(name))
 
 
 def _number(value: Any) -> str:

@@ -15,7 +15,7 @@ from .backends.hf_results import pushed_revision, repository_of
 from .errors import ToolError
 from .facts import Purpose
 from .files import sha256_of, write_whole
-from .rendering import render
+from .rendering import render, source_of
 from .run import Run
 from .tasks import Task
 from .trained import CHECKPOINT, HELDOUT
@@ -121,11 +121,6 @@ def _used(source: str) -> set[str]:
     modules |= {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
     texts = {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
     return {f"{module}.py" for module in modules} | texts
-
-
-def source_of(name: str) -> str:
-    """Return the text of a file of `tools/templates/`."""
-    return (files("ftagent.tools.templates") / name).read_text(encoding="utf-8")
 
 
 def emitted(programs: Mapping[str, str]) -> str:

@@ -49,12 +49,12 @@ _PIN = re.compile(r'^#     "([\w.\[\]-]+)==([\w.]+)",\n', re.MULTILINE)
 def template_of(method: Method) -> str:
     """Return the base with the regions of the method in it, and the marks of all regions still there."""
     names, trainer = LAYERS[method]
-    text = re.sub(r"\bSFT(?=Config\b|Trainer\b)", trainer, _read("base.py"))
+    text = re.sub(r"\bSFT(?=Config\b|Trainer\b)", trainer, source_of("base.py"))
     for name in names:
-        layer = _read(name)
+        layer = source_of(name)
         regions = {match[2]: textwrap.dedent(match[3]) for match in _REGION.finditer(layer)}
         text = _REGION.sub(lambda match: _marked(match, regions), text)  # noqa: B023 (used at once)
-    title = (ast.get_docstring(ast.parse(_read(names[-1]))) or "").splitlines()[0]
+    title = (ast.get_docstring(ast.parse(source_of(names[-1]))) or "").splitlines()[0]
     return re.sub(r'^"""[^"\n]*$', lambda _: f'"""{title}', text, count=1, flags=re.MULTILINE)
 
 
@@ -66,7 +66,8 @@ def _marked(match: re.Match[str], regions: dict[str, str]) -> str:
     return f"{indent}# <{name}>\n{content}{indent}# </{name}>\n"
 
 
-def _read(name: str) -> str:
+def source_of(name: str) -> str:
+    """Return the text of a file of `tools/templates/`."""
     return (files("ftagent.tools.templates") / name).read_text(encoding="utf-8")
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from functools import cache, lru_cache
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from .files import sha256_of, write_whole
 from .journal import JOURNAL, Event, Journal, Listener
 from .ollama import hub_lines, serve_lines
 from .plots import draw_lengths
+from .rendering import source_of
 from .run import Run, experiment_name, llm_words, refold, report_path
 from .statistics import in_words
 
@@ -115,7 +115,7 @@ def _template() -> Template:
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False, keep_trailing_newline=True
     )
     environment.filters.update(cell=cell, hours=_hours, usd=_usd, size=_size, verbatim=_verbatim, number=_number)
-    return environment.from_string((files("ftagent.tools.templates") / "report.md").read_text(encoding="utf-8"))
+    return environment.from_string(source_of("report.md"))
 
 
 def show_run(run: Run) -> str:

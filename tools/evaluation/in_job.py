@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..backends.hf_request import PYTHON
+from ..files import sha256_of
 from ..later_script import LEFT, WORK_ROOM
 from ..run import Run
 from ..tasks import Task
@@ -113,7 +114,7 @@ def said_in_job(run: Run, sheets: Sequence[Sheet], answer: Mapping[str, Any], le
 
 def _judged(run: Run, sheet: Sheet, file: Path) -> Lines:
     answers = read_lines(file)
-    made_by = [sheet.made_by, hashlib.sha256(file.read_bytes()).hexdigest()]
+    made_by = [sheet.made_by, sha256_of(file)]
     key = hashlib.sha256(json.dumps(made_by, sort_keys=True).encode()).hexdigest()[:16]
 
     def tell(done: int, total: int) -> None:
