@@ -83,6 +83,9 @@ drift:                         ## the scripts and their preflight against the ne
 evals: $(VENV)/.dev            ## the agent on every scenario: LLM=ID for another planner, `smollm2` is served here; PLAIN=1 without rails
 	$(BIN)/python -m ftagent.evals $(if $(LLM),--llm $(LLM)) $(if $(PLAIN),--plain) $(if $(ONLY),--only $(ONLY))
 
+record-chat: $(VENV)/.dev     ## a chat in a real terminal on a small model, recorded: examples/chat.cast and chat.md (minutes)
+	$(BIN)/python tests/bench/record_chat.py
+
 bench-train: $(VENV)/.dev      ## our script beside `trl sft` and a plain one: trained tokens a second, and held-out loss
 	$(BIN)/python tests/bench/train.py
 

@@ -13,9 +13,10 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 from ..tools.compare import comparison
-from ..tools.facts import Parameter
+from ..tools.errors import FtagentError
+from ..tools.facts import TERMINAL_STAGES, Parameter
 from ..tools.metrics import EVAL_LOSS, GRADIENT_NORM, LEARNING_RATE, LOSS, Point, leading_of, read_metrics
-from ..tools.monitor import METRICS
+from ..tools.monitor import METRICS, monitor_job, total_steps
 from ..tools.report import advice, verdict
 from ..tools.run import Run
 from ..tools.statistics import in_words
@@ -51,11 +52,19 @@ def answer(question: str, runs: Sequence[Run]) -> str | None:
     if match := re.search(r"\b(?:step|schritt|paso)\s*(\d[\d,]*)", words):
         return at_step(runs[0], int(match[1].replace(",", "")), words)
     if found := _parameter(words, runs[0]):
-        return f"`{found.name}` is {found.value} ({found.origin}{': ' + found.reason if found.reason else ''})."
+        return _reasoned(found, runs[0])
     for pattern, say in _QUESTIONS:
         if re.search(pattern, words):
             return say(runs[0])
     return None
+
+
+def _reasoned(parameter: Parameter, run: Run) -> str:
+    """Say a parameter's value and its reason; what the hardware decided has the reason of that choice."""
+    why = f": {parameter.reason}" if parameter.reason else ""
+    hardware = run.hardware.reason if run.hardware and parameter.reason.startswith("pick_hardware") else ""
+    more = f"\n\nAs the hardware was chosen: {hardware.rstrip('.')}." if hardware else ""
+    return f"`{parameter.name}` is {parameter.value} ({parameter.origin}{why}).{more}"
 
 
 def _compare(runs: Sequence[Run]) -> str:
@@ -130,7 +139,7 @@ def _causes(run: Run, logged: list[Point], place: int) -> list[str]:
         usual = statistics.median(norms)
         causes.append(f"the gradient norm rose to {max(near):.3g}, {max(near) / usual:.0f} times the usual {usual:.3g}")
     rates = _values(logged[max(0, place - BEFORE) : place + 1], LEARNING_RATE)
-    if len(rates) >= 2 and rates[-1] > rates[0]:
+    if len(rates) >= 2 and rates[-1] > rates[-2]:
         causes.append(f"the learning rate was still rising, from {rates[0]:.2g} to {rates[-1]:.2g}")
     epochs = [point.values.get("train/epoch") for point in (last, here)]
     if epochs[0] is not None and epochs[1] is not None and math.floor(epochs[1]) > math.floor(epochs[0]):
@@ -163,10 +172,12 @@ def cost(run: Run) -> str:
     lines = [f"Run {run.id} has cost ${run.cost_usd:.2f}."]
     if run.approval is not None:
         quote = run.approval.quote
-        lines.append(
-            f"${quote.cost_usd.low:.2f} to ${quote.cost_usd.high:.2f} were expected of its job, "
-            f"and at most ${quote.reserve_usd:.2f} reserved; `{run.approval.by}` approved it."
+        by = {"person": "a person", "callable": "a program"}.get(run.approval.by, f"`{run.approval.by}`")
+        expected = f"${quote.cost_usd.low:.2f} to ${quote.cost_usd.high:.2f} were expected of its job, and at most "
+        said = (
+            f"{expected}${quote.reserve_usd:.2f} reserved" if quote.reserve_usd else "Its job was expected to be free"
         )
+        lines.append(f"{said}; {by} approved it.")
     if run.llm_calls:
         unknown = sum(call.cost_usd is None for call in run.llm_calls)
         lines.append(
@@ -196,7 +207,8 @@ def _data(run: Run) -> str:
     if data is None:
         return f"It was to train on {named}; the data was not checked yet."
     parts = [
-        f"It trained on {named}, split `{data.split}`: {data.rows} rows, {data.verdict} for {data.method}",
+        f"{'It trained' if run.report else 'It is to train'} on {named}, split `{data.split}`: {data.rows} rows, "
+        f"{data.verdict} for {data.method}",
         f"loss on {data.loss_on}, median {data.lengths.p50} and p95 {data.lengths.p95} tokens",
         f"cut at {data.max_length}: {100 * data.truncated_share:.1f} % of the rows",
     ]
@@ -215,12 +227,11 @@ def _quality(run: Run) -> str:
 def _time(run: Run) -> str:
     if run.hardware is None:
         return f"Run {run.id} has no hardware yet, so nobody knows."
-    expected = f"{duration(3600 * run.hardware.hours.expected)} were expected on `{run.hardware.flavor}`"
-    return (
-        f"Its job took {duration(run.report.seconds)}; {expected}."
-        if run.report
-        else f"{expected[:1].upper()}{expected[1:]}."
-    )
+    hours = run.hardware.hours
+    expected = f"{duration(3600 * hours.expected)} ({duration(3600 * hours.low)} to {duration(3600 * hours.high)})"
+    if run.report is None:
+        return f"About {expected} are expected on `{run.hardware.flavor}`."
+    return f"Its job took {duration(run.report.seconds)}; {expected} were expected on `{run.hardware.flavor}`."
 
 
 def _course(run: Run) -> str:
@@ -234,8 +245,30 @@ def where(run: Run) -> str:
     """Say where a run stands, in a few lines."""
     spec = run.spec
     plan = f"{spec.method} of {spec.model} on {spec.dataset}" if spec else "no plan"
+    if run.job is not None and run.job_is_live:
+        return f"Run {run.id}: {plan}.\n\n{_live(run)}"
     lines = [f"Run {run.id}: {run.status}. {plan}.", verdict(run)]
     return "\n\n".join([*lines, *(f"→ {line}" for line in advice(run))])
+
+
+def _live(run: Run) -> str:
+    """Look at a run's job once, and say how it stands: the journal knows only that it was started."""
+    try:
+        report = monitor_job(run, wait_s=0.0)
+    except FtagentError as error:
+        return f"How its job stands cannot be seen now: {error}"
+    if report.stage in TERMINAL_STAGES:
+        return f"Its job is {report.stage.replace('_', ' ')}: {report.reason}\n\n→ `ftagent resume {run.id}` goes on"
+    parts = [f"Its job is {report.stage.replace('_', ' ')}, {report.health.replace('_', ' ')}"]
+    if report.step:
+        total = total_steps(run, read_metrics(run.folder / METRICS))
+        parts.append(f"at step {report.step}" + (f" of {total}" if total else ""))
+    if report.course is not None:
+        parts.append(f"{report.course.label} {report.course.first:.4g} → {report.course.last:.4g}")
+    parts += [f"{duration(report.seconds)} so far", f"${report.cost_usd:.2f}"]
+    return (
+        ", ".join(parts) + f".\n\n→ `ftagent watch {run.id}` looks on, `ftagent resume {run.id}` goes on from its end"
+    )
 
 
 def _parameter(words: str, run: Run) -> Parameter | None:

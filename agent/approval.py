@@ -92,6 +92,12 @@ def schedule_words(quote: ScheduleQuote) -> str:
     )
 
 
+def offer(quote: Quote) -> str:
+    """Say where a job would run, how long, and what it may cost at most, as a person is asked about it."""
+    where = quote.flavor if quote.flavor == quote.backend else f"{quote.backend} · {quote.flavor}"
+    return f"{where} · {words(quote)} · at most ${quote.reserve_usd:.2f}"
+
+
 def words(quote: Quote) -> str:
     """Say a quote in one line."""
     minutes = [60 * hours for hours in (quote.hours.low, quote.hours.high)]

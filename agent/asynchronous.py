@@ -71,11 +71,18 @@ class _Begun(Generic[T]):
             self._loop.call_soon_threadsafe(self.done.set_result, result)
 
     async def end(self) -> None:
-        """Stop what is not done yet, and wait until the thread is gone."""
+        """Stop what is not done yet, and wait until the thread is gone, however often the waiting is cancelled."""
         self._stop.ask()
-        await asyncio.wait([self.done])
+        again: asyncio.CancelledError | None = None
+        while not self.done.done():
+            try:
+                await asyncio.wait([self.done])
+            except asyncio.CancelledError as error:
+                again = error
         self._thread.join()
         self.done.exception()  # looked at, so that asyncio does not complain of one that nobody awaits any more
+        if again is not None:
+            raise again
 
 
 def awaited(asked: Any) -> Any:

@@ -15,6 +15,7 @@ from ..tools.plan import plan_for
 from ..tools.run import Run, find_run, home_of, new_run
 from ..tools.settings import Settings
 from .approval import Decide
+from .held import hold_to_words, note_choice
 from .toolbox import Toolbox, ToolInfo, check_arguments, input_schema
 
 WITHOUT_A_RUN = ("plan_run", "validate_dataset", "pick_hardware", "read_skill")
@@ -40,6 +41,7 @@ def call_tool(
     *,
     decide: Decide | bool | None = None,
     listeners: Sequence[Listener] = (),
+    by_planner: bool = False,
 ) -> Any:
     """Call a tool and return its result as JSON.
 
@@ -49,6 +51,7 @@ def call_tool(
         settings: Where runs lie.
         decide: Who approves; see `approval.approve`.
         listeners: Hear of everything that happens.
+        by_planner: Whether an LLM calls, which text from outside may have told what to give.
 
     Raises:
         FtagentError: The tool refused, or cannot be used like this.
@@ -68,7 +71,11 @@ def call_tool(
     run.journal.listeners += listeners
     toolbox = Toolbox(run, decide=decide, keep=run_id is not None)
     try:
+        if by_planner:
+            hold_to_words(run, arguments.get("request") or _request(run), info.name, arguments)
         result = toolbox.invoke(info.name, arguments)
+        if info.name == "pick_hardware" and run_id is not None:
+            toolbox.run = note_choice(toolbox.run, arguments)
         if isinstance(result, Spec):
             starts = run_id is None and not arguments.get("offline")
             return {**({"run": _start(toolbox.run, result)} if starts else {}), **_plan(result)}
@@ -79,6 +86,10 @@ def call_tool(
         return refusal.report.model_dump(mode="json")
     finally:
         toolbox.run.journal.release()
+
+
+def _request(run: Run) -> str:
+    return run.spec.request if run.spec is not None else ""
 
 
 def _plan(spec: Spec) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from ..tools.facts import LlmCall, Quote, ScheduleQuote
 from ..tools.journal import Event
 from ..tools.run import llm_words
 from ..tools.wording import one_line
-from .approval import schedule_words, words
+from .approval import offer, schedule_words
 from .fact_lines import duration, fact_line
 
 BARS = "▁▂▃▄▅▆▇█"
@@ -89,7 +89,7 @@ class RunConsole:
         if isinstance(quote, ScheduleQuote):
             self.console.print(f"  `{quote.trigger.words}`: {schedule_words(quote)}", markup=False)
             return self._says_yes("Repeat this run by itself from now on? [y/N] ")
-        self.console.print(f"  {quote.backend} · {quote.flavor} · {words(quote)} · at most ${quote.reserve_usd:.2f}")
+        self.console.print(f"  {offer(quote)}", markup=False)
         return self._says_yes("Start this job? [y/N] ")
 
     ask.asks_a_person = True  # type: ignore[attr-defined]

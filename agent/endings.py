@@ -11,6 +11,7 @@ from ..tools.jobs import end_work
 from ..tools.run import Run, refold
 from ..tools.script import hash_on_disk
 from ..tools.settings import Settings, carried_over
+from ..tools.stopping import shielded
 from .toolbox import Toolbox, only_plans
 
 
@@ -62,7 +63,8 @@ def end_stopped(toolbox: Toolbox, keeps_job: bool) -> str:
         answer = f"Stopped from outside{job}: `ftagent resume {run.id}` takes it up."
         toolbox.run = run.record(Note(code="stopped", text=answer))
     else:
-        run = end_work(run)
+        with shielded():
+            run = end_work(run)
         answer = "Cancelled from outside."
         toolbox.run = run.record(Ended(status="cancelled", reason=answer))
     return answer

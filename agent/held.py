@@ -50,15 +50,15 @@ def _may_be_a_file(name: str, argument: str, value: str) -> bool:
 
 
 def note_choice(run: Run, arguments: dict[str, Any]) -> Run:
-    """Journal what a planner asked of `pick_hardware`; a bare call takes an earlier choice back.
+    """Journal what was asked of `pick_hardware` beside the instruction; a bare call takes an earlier choice back.
 
     Args:
         run: The run, with its hardware.
-        arguments: What the planner gave.
+        arguments: What was given.
     """
     asked = ", ".join(f"{name} {value}" for name, value in arguments.items())
     if asked:
-        return run.record(Note(code=CHOSEN, text=f"The planner asked pick_hardware for {asked}."))
+        return run.record(Note(code=CHOSEN, text=f"pick_hardware was asked for {asked}."))
     if _choice(run):
         return run.record(Note(code=CHOSEN, text=""))
     return run

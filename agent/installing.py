@@ -24,6 +24,9 @@ PLACES = {
     "cursor": Path(".cursor/skills"),  # https://cursor.com/docs/context/skills
 }
 """Agent -> where it looks, below the home folder and below a project."""
+FOR_ALL = ("claude", "codex")
+"""Whose folders reach all four: Gemini CLI and Cursor read `.agents/skills` as well (their pages above), and would show
+a skill twice that lies in their own folder, too."""
 PREFIX = "ftagent-"
 MARK = ".ftagent"
 

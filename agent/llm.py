@@ -10,7 +10,7 @@ import importlib.util
 import os
 import random
 from collections.abc import Callable
-from time import sleep
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,6 +18,7 @@ from smolagents.models import ChatMessage, LiteLLMModel
 
 from ..tools.errors import UserError
 from ..tools.settings import Settings
+from ..tools.stopping import pause, unless_stopped
 from .llm_errors import LlmDown, asked_to_wait_s, explain, is_passing, is_too_long
 
 TRIES = 6
@@ -114,7 +115,7 @@ class Llm(LiteLLMModel):
         """
         for tried in range(1, TRIES + 1):
             try:
-                return super().generate(messages, *args, **options)
+                return unless_stopped(partial(super().generate, messages, *args, **options))
             except Exception as error:
                 if is_too_long(error):
                     raise TooLong from error
@@ -133,7 +134,7 @@ class Llm(LiteLLMModel):
         doubled = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2 ** (tried - 1))
         wait_s = asked_s if asked_s is not None else doubled * random.uniform(0.5, 1.0)
         self.tell(f"{self.model_id}: {type(error).__name__}; try {tried + 1} of {TRIES} in {wait_s:.1f} s")
-        sleep(wait_s)
+        pause(wait_s)
 
     def count(self, messages: list[Any], tools: list[Any]) -> int:
         """Return about how many tokens a prompt has, by a tokenizer of litellm's."""

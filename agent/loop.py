@@ -14,9 +14,11 @@ from ..tools import report
 from ..tools.attach import find_or_attach
 from ..tools.data.shaping.mappings import Row
 from ..tools.errors import FtagentError, Stopped, UserError
+from ..tools.facts import Note
 from ..tools.journal import Event, Listener
 from ..tools.run import Run, new_run, report_path
 from ..tools.settings import Settings, load_settings
+from ..tools.skills import own_skills
 from ..tools.stopping import Stop, current, working_under
 from .approval import AsyncDecide, Decide
 from .asynchronous import awaited, in_thread, stream_async
@@ -239,6 +241,7 @@ class FineTuneAgent:
 
     def _let_plan(self, toolbox: Toolbox) -> str:
         """Let the planner walk the way, and return its last words."""
+        _say_own_skills(toolbox)
         agent = RailedAgent(toolbox)
         self._planners.append(agent.planner)
         try:
@@ -247,3 +250,10 @@ class FineTuneAgent:
             raise planner_failure(error, toolbox.run.settings) from error
         finally:
             self._planners.remove(agent.planner)
+
+
+def _say_own_skills(toolbox: Toolbox) -> None:
+    """Note which skills an LLM is given that are not the package's: whoever made the folder may have put them there."""
+    run, own = toolbox.run, own_skills()
+    if own and run.settings.llm != "builtin" and own not in [note.text for note in run.notes]:
+        toolbox.run = run.record(Note(code="skills", text=own))

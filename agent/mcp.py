@@ -3,13 +3,18 @@
 A server has no terminal to ask in. What costs something is asked through the client, where that can ask its person
 (elicitation); else it is refused, unless the server was started with `--yes --max-cost USD`. Schedules stay with the
 terminal: what a client says of its person is not proven. Long tools report progress.
+
+A call that is cancelled, a client that goes away and a SIGTERM all stop the work at its next safe place, and end what
+it computes with. A job that was started goes on: `cancel_job` ends it, and monitor_job takes it up.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
-from contextlib import aclosing
+import os
+import signal
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import anyio
@@ -21,7 +26,7 @@ from .. import __version__
 from ..tools.errors import FtagentError, ToolError
 from ..tools.journal import Event
 from ..tools.settings import Settings
-from .approval import words
+from .approval import offer
 from .asynchronous import awaited, stream_async
 from .called import WITHOUT_A_RUN, call_tool, outer_options
 from .console import STEP_WORDS, fact_line, progress_line
@@ -40,6 +45,33 @@ ANSWER = {
 }
 ASKS_BY_RESULT = "2026-07-28"
 """From this revision of the protocol on, a server asks by its result, and the client calls again with the answer."""
+
+
+class Calls:
+    """The calls under way, so that a signal can end them all."""
+
+    def __init__(self) -> None:
+        self._scopes: set[anyio.CancelScope] = set()
+        self._ended = anyio.Event()
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """Be one of them."""
+        with anyio.CancelScope() as scope:
+            self._scopes.add(scope)
+            try:
+                yield
+            finally:
+                self._scopes.discard(scope)
+                self._ended.set()
+
+    async def end(self) -> None:
+        """Cancel all of them, and wait until each has stopped its work."""
+        while self._scopes:
+            self._ended = anyio.Event()
+            for scope in self._scopes:
+                scope.cancel()
+            await self._ended.wait()
 
 
 class Asks(Exception):
@@ -62,17 +94,31 @@ def serve(settings: Settings, *, yes: bool = False) -> None:
         return types.ListToolsResult(tools=[_tool(tool_info(name)) for name in TOOL_NAMES])
 
     async def call(context: Any, params: types.CallToolRequestParams) -> Any:
-        return await _call(context, params, settings, yes)
+        with calls.one():
+            return await _call(context, params, settings, yes)
 
+    calls = Calls()
     server = Server(
         "ftagent", version=__version__, instructions=INSTRUCTIONS, on_list_tools=list_tools, on_call_tool=call
     )
 
     async def run() -> None:
-        async with stdio_server() as (received, sent):
-            await server.run(received, sent, server.create_initialization_options())
+        async with anyio.create_task_group() as beside:
+            beside.start_soon(_heed_sigterm, calls)
+            async with stdio_server() as (received, sent):
+                await server.run(received, sent, server.create_initialization_options())
+            beside.cancel_scope.cancel()
 
     anyio.run(run)
+
+
+async def _heed_sigterm(calls: Calls) -> None:
+    """Stop the work at a SIGTERM, then end by it: reading from stdin cannot be given up any other way."""
+    with anyio.open_signal_receiver(signal.SIGTERM) as received:
+        async for _ in received:
+            await calls.end()
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _tool(info: ToolInfo) -> types.Tool:
@@ -100,10 +146,14 @@ async def _call(context: Any, params: types.CallToolRequestParams, settings: Set
         info, given = tool_info(params.name), params.arguments or {}
 
         def work(listener: Callable[[Event], None]) -> None:
-            results.append(call_tool(info, given, settings, decide=decide, listeners=[listener]))
+            results.append(call_tool(info, given, settings, decide=decide, listeners=[listener], by_planner=True))
 
-        async with aclosing(stream_async(work)) as events:
+        events = stream_async(work)
+        try:
             await _report(context, info, events)
+        finally:
+            with anyio.CancelScope(shield=True):  # no call is over before its work is
+                await events.aclose()
     except Asks as asks:
         asked = types.ElicitRequestFormParams(message=_question(asks.quote), requested_schema=ANSWER)
         return types.InputRequiredResult(
@@ -152,7 +202,7 @@ def _asking(context: Any, params: types.CallToolRequestParams) -> Callable[[Any]
 
 
 def _question(quote: Any) -> str:
-    return f"{quote.backend} · {quote.flavor} · {words(quote)} · at most ${quote.reserve_usd:.2f}. Start this job?"
+    return f"{offer(quote)}. Start this job?"
 
 
 def _state(quote: Any) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 from smolagents import Tool
 from smolagents.models import ChatMessage, MessageRole, Model
 
-from ..tools.errors import FtagentError, ToolError, UserError
+from ..tools.errors import FtagentError, Stopped, ToolError, UserError
 from ..tools.facts import LlmCall, Note
 from ..tools.jobs import cost_cap
 from ..tools.run import Run
@@ -96,6 +96,11 @@ class RailedPlanner(Model):
             if not self.answered:
                 raise
             return self._take_over(error.message.rstrip("."))
+        except Stopped:
+            if worst := self.llm.worst_usd(self.llm.count(messages, list(tools))):
+                said = f"A call of `{self.model_id}` was given up; its provider may charge up to ${worst:.4f} for it."
+                self._note("price", said)
+            raise
         self.answered += 1
         self._bad = 0 if reply.valid else self._bad + 1
         if self._bad >= (HELD_AFTER_KNOWN if self._is_known else HELD_AFTER):

@@ -18,7 +18,7 @@ from ..tools.journal import Event
 from ..tools.report import show_run
 from ..tools.run import Run, experiment_name, find_run, list_runs, report_path
 from ..tools.settings import Settings
-from ..tools.skills import load_skills, read_skill
+from ..tools.skills import known_skills, read_skill
 from ..tools.triggers import says_when
 from .answers import UNDERSTOOD, answer, cost, where
 from .console import RunConsole
@@ -168,7 +168,9 @@ class Session:
 
     def _ended(self, result: RunResult) -> int:
         self.current = result.run.id
-        self._show(result.answer)
+        said = result.run.ended is not None and result.run.ended.reason == result.answer
+        if not (said and self.out.is_terminal):  # in a terminal, the last line of the run stands just above
+            self._show(result.answer)
         if result.report is not None:
             self._say(f"report: {result.report}", "dim")
         return DONE if result.ok else FAILED
@@ -342,8 +344,12 @@ class Session:
         """List the skills, or show one."""
         if arguments:
             self._show(read_skill(arguments[0]))
-        for skill in load_skills() if not arguments else ():
-            self._plain(f"{skill.name}: {skill.description}")
+            return
+        known = known_skills()
+        for _, skill in sorted(known.skills.items()):
+            self._plain(f"{skill.name}: {skill.description}" + (f" [{skill.origin}]" if skill.origin else ""))
+        for why in known.refused:
+            self._say(f"left out: {why}", "yellow")
 
     def quit(self, _: list[str]) -> None:
         """Leave; jobs go on."""

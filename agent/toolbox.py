@@ -176,11 +176,14 @@ class Toolbox:
     def legal(self) -> tuple[str, ...]:
         """Return the tools that may be called now: the detours, and the next step among those that may be done anew.
 
+        A job can be ended once a look at it has shown that it runs: only a planner that watches it in parts sees that.
+
         The order is always the same, and what is always there comes first, so that a provider's cache finds it again.
         """
         step = self.expected()
         steps = [name for name in GATES if name == step or self._may_be_reopened(name)] if step else []
-        return (*self._detours(), *steps)
+        ends = ("cancel_job",) if step == "monitor_job" and self.run.report is not None and self.run.job_is_live else ()
+        return (*self._detours(), *steps, *ends)
 
     def _may_be_reopened(self, name: str) -> bool:
         return (
@@ -260,9 +263,9 @@ class Toolbox:
         return result
 
     def _reopened(self, run: Run, name: str) -> Run:
-        """Journal that what stands on a step goes with it, where a planner settles the step anew before any job."""
+        """Journal that what stands on a step goes with it, where the step is settled anew before any job."""
         stands = any(getattr(run, part) is not None for part in STANDS_ON.get(name, ()))
-        if self.request is None or not stands or run.intent is not None or run.repairs:
+        if not stands or run.intent is not None or run.repairs:
             return run
         return run.record(Reopened.model_validate({"step": name}))
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 from .errors import InputError, ToolError
 from .evaluation import human_eval
@@ -21,7 +20,9 @@ from .facts import Evaluation
 from .files import sha256_of
 from .gates import require
 from .later import do_tasks
+from .later_asked import Asking, asking_of
 from .run import Run
+from .tasks import Task
 from .trained import CHECKPOINT, Checkpoint, find_checkpoint
 
 MOST_SAMPLES = 20
@@ -65,8 +66,8 @@ def evaluate_model(
         raise InputError("a reward model answers nothing.", hint="leave benchmarks, metric and rows out")
     checkpoint = find_checkpoint(run)
     wanted = _Wanted(harnesses=list(_harnesses(run, names, samples, metric, rows)), tasks=_of_lm_eval(names))
-    given = {"benchmarks": benchmarks, "samples": samples, "metric": metric, "rows": rows}
-    measured = _in_job(run, checkpoint, wanted, given) if _is_remote(run) else _here(run, checkpoint, wanted)
+    asking = asking_of(run, {"benchmarks": benchmarks, "samples": samples, "metric": metric, "rows": rows})
+    measured = _in_job(run, checkpoint, wanted, asking) if _is_remote(run) else _here(run, checkpoint, wanted)
     everything = measured.parts + measured.beside
     return Evaluation(
         comparisons=tuple(comparison for part in measured.parts for comparison in part.comparisons),
@@ -82,7 +83,7 @@ def evaluate_model(
     )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class _Wanted:
     """What is to be measured beside the method's own measure."""
 
@@ -91,7 +92,7 @@ class _Wanted:
     """Of lm-eval."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class _Measured:
     """What was found, and by which job."""
 
@@ -145,7 +146,13 @@ def _here(run: Run, checkpoint: Checkpoint, wanted: _Wanted) -> _Measured:
     return _Measured(parts=parts, beside=[general] if general else [])
 
 
-def _in_job(run: Run, checkpoint: Checkpoint, wanted: _Wanted, given: dict[str, Any]) -> _Measured:
+def _asked(run: Run, checkpoint: Checkpoint, sheets: Sequence[Sheet], wanted: _Wanted, templates: Templates) -> Task:
+    is_stated = bool(wanted.tasks) or any(harness.is_stated for harness in wanted.harnesses)
+    is_chat = templates[0] is not None
+    return asked_task(run, checkpoint, sheets, wanted.tasks, is_chat=is_chat, may_fail=not is_stated)
+
+
+def _in_job(run: Run, checkpoint: Checkpoint, wanted: _Wanted, asking: Asking) -> _Measured:
     """Let one job measure and ask, and judge here what the models answered."""
     tasks = heldout_tasks(run, checkpoint)
     templates: Templates = (None, None)
@@ -153,13 +160,17 @@ def _in_job(run: Run, checkpoint: Checkpoint, wanted: _Wanted, given: dict[str, 
     if wanted.harnesses or wanted.tasks:
         templates = chat_templates(checkpoint)
         sheets = [sheet for harness in wanted.harnesses for sheet in harness.sheets(templates)]
-        tasks |= {ASKED: asked_task(run, checkpoint, sheets, wanted.tasks, is_chat=templates[0] is not None)}
+        tasks |= {ASKED: _asked(run, checkpoint, sheets, wanted, templates)}
     pins = pins_for(wanted.tasks) if ASKED in tasks else ()
-    done = do_tasks(run, "evaluate", tasks, pins=pins, given=given)
+    done = do_tasks(run, "evaluate", tasks, pins=pins, asking=asking)
     assert done.left is not None
     own, general = heldout_parts(done.run, done.answers)
     parts = [own]
-    if answer := done.answers.get(ASKED):
+    answer = done.answers.get(ASKED, {})
+    if "failed" in answer:
+        caveats = (f"nothing of what the models themselves write was measured: {answer['failed']}",)
+        parts[0] = dataclasses.replace(own, caveats=(*own.caveats, *caveats))
+    elif answer:
         said = said_in_job(done.run, sheets, answer, done.left)
         parts += [harness.part(done.run, said, templates) for harness in wanted.harnesses]
         parts += [lm_eval_part(done.run, answer["lm_eval"], said.served)] if wanted.tasks else []

@@ -78,6 +78,11 @@ NO_LIVE_JOB = _gate(
     "call monitor_job, or cancel_job",
 )
 JOB = _gate(lambda run: run.job is not None, "there is no job", "call submit_job")
+NO_JOB = _gate(
+    lambda run: run.job is None and run.intent is None,
+    "a job of this plan was started",
+    "plan a new run: call plan_run without one",
+)
 LIVE_JOB = _gate(
     lambda run: run.job is not None and (run.job_is_live or any(s.is_live and s.job for s in run.later.values())),
     "no job is running",
@@ -95,7 +100,7 @@ TRAINED = _gate(
 )
 
 GATES: dict[str, tuple[Gate, ...]] = {
-    "plan_run": (),
+    "plan_run": (NO_JOB,),
     "validate_dataset": (PLANNED, DECIDED),
     "pick_hardware": (PLANNED, DECIDED, DATA),
     "write_script": (PLANNED, DATA, HARDWARE),

@@ -19,6 +19,7 @@ from .errors import ApprovalNeeded, ToolError
 from .facts import JobIntent, JobReport, Purpose, Quote, QuotePart
 from .failures.table import BY_NAME
 from .jobs import hold_to_cap
+from .later_asked import Asking, asking_of
 from .later_cost import NAMES, part_of
 from .later_script import write_later_script
 from .later_watch import follow
@@ -46,7 +47,7 @@ def do_tasks(
     tasks: Mapping[str, Task],
     *,
     pins: tuple[str, ...] = (),
-    given: Mapping[str, Any] | None = None,
+    asking: Asking | None = None,
 ) -> Done:
     """Run the programs of a step where the run's training ran, and return what they answer.
 
@@ -55,7 +56,7 @@ def do_tasks(
         purpose: What the step is.
         tasks: Its programs, by the names of their answers.
         pins: Packages that a job needs beside those of `templates/step.py`.
-        given: What was asked of the step beyond what the run says by itself; see `part_of`.
+        asking: What an evaluation has the models generate; see `part_of`.
 
     Raises:
         ToolError: A program failed, here or in its job.
@@ -65,7 +66,7 @@ def do_tasks(
     if run.spec is None or run.spec.backend == "local":
         return Done(run=run, answers=do_here(run, purpose, tasks))
     script_sha256 = write_later_script(run, purpose, tasks, pins)
-    run = _finished(run, purpose, script_sha256, given)
+    run = _finished(run, purpose, script_sha256, asking)
     step, left = run.later[purpose], run.folder / results_folder(purpose)
     assert step.job is not None
     answers = {name: json.loads((left / f"{name}.json").read_text(encoding="utf-8")) for name in tasks}
@@ -88,7 +89,7 @@ def later_quote(run: Run, purpose: Purpose, given: Mapping[str, Any] | None = No
     step = run.later.get(purpose, Later())
     if step.is_live or (step.report is not None and step.report.health == "done"):
         return None
-    part = part_of(run, purpose, given)
+    part = part_of(run, purpose, asking_of(run, given) if purpose == "evaluate" else None)
     return None if _is_covered(run, part) else _quote_of(run, part)
 
 
@@ -123,7 +124,7 @@ def _approves(quote: Mapping[str, Any], purpose: Purpose) -> bool:
 # --- one job ----------------------------------------------------------------------------------------------------------
 
 
-def _finished(run: Run, purpose: Purpose, script_sha256: str, given: Mapping[str, Any] | None) -> Run:
+def _finished(run: Run, purpose: Purpose, script_sha256: str, asking: Asking | None) -> Run:
     """Return the run with this step's job done: done before, followed to its end, or started now.
 
     Raises:
@@ -140,7 +141,7 @@ def _finished(run: Run, purpose: Purpose, script_sha256: str, given: Mapping[str
                 f"the {NAMES[purpose]} job {step.job.id} still runs, and does something else than what is asked for.",
                 hint=f"`ftagent cancel {run.id}` ends it",
             )
-        run = _with_job(run, purpose, script_sha256, given)
+        run = _with_job(run, purpose, script_sha256, asking)
         run = follow(run, purpose)
         report = run.later[purpose].report
         assert report is not None
@@ -156,7 +157,7 @@ def _bring_home(run: Run, purpose: Purpose) -> None:
         _backend(run).collect(run, job, JobState(stage=report.stage, seconds=report.seconds))
 
 
-def _with_job(run: Run, purpose: Purpose, script_sha256: str, given: Mapping[str, Any] | None) -> Run:
+def _with_job(run: Run, purpose: Purpose, script_sha256: str, asking: Asking | None) -> Run:
     """Return the run with a job of this step: the live one, the one that was started before a crash, or a new one.
 
     Raises:
@@ -169,7 +170,7 @@ def _with_job(run: Run, purpose: Purpose, script_sha256: str, given: Mapping[str
         return run
     if step.is_live and step.intent is not None and (job := backend.find(run, step.intent)):
         return run.record(job)  # we died between starting it and writing it down
-    part = part_of(run, purpose, given)
+    part = part_of(run, purpose, asking)
     intent = JobIntent(
         backend=backend.name,
         purpose=purpose,

@@ -43,8 +43,11 @@ class Asking:
     tokens: int
 
 
-def asking_of(run: Run, given: Mapping[str, Any] | None = None) -> Asking | None:
-    """Return what the servers of an evaluation's job are asked, None where nothing is.
+NOTHING = Asking(answers=0, tokens=0)
+
+
+def asking_of(run: Run, given: Mapping[str, Any] | None = None) -> Asking:
+    """Return what the servers of an evaluation's job are asked.
 
     Args:
         run: The run; before its training has ended, held-out rows count as if they called for answers.
@@ -53,12 +56,12 @@ def asking_of(run: Run, given: Mapping[str, Any] | None = None) -> Asking | None
     assert run.spec is not None
     given = given or {}
     if run.spec.method == "reward":
-        return None
+        return NOTHING
     named = given.get("benchmarks")
     names = {name.strip().lower() for name in (run.spec.overrides.benchmarks or () if named is None else named)}
     parts = [(2 * _rows(run, given), ANSWER_TOKENS), *_benchmarks(names, given.get("samples") or 0)]
     answers, tokens = sum(count for count, _ in parts), sum(count * length for count, length in parts)
-    return Asking(answers=answers, tokens=tokens) if answers else None
+    return Asking(answers=answers, tokens=tokens)
 
 
 def _benchmarks(names: set[str], samples: int) -> Sequence[tuple[int, int]]:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from .candidates import LOADING_GIB, RENTED_STARTUP_S, UPLOAD_BYTES_PER_S, USABLE_SHARE
 from .catalog import catalog
@@ -14,7 +12,7 @@ from .decoding import decoding_seconds
 from .errors import ToolError
 from .facts import GENERATING_METHODS, Precision, Purpose, QuotePart, Range, Spec
 from .flavor import Flavor
-from .later_asked import SERVING_GIB, VLLM_BYTES, Asking, asking_of, asking_seconds
+from .later_asked import NOTHING, SERVING_GIB, VLLM_BYTES, Asking, asking_of, asking_seconds
 from .run import Later, Run
 from .setups import BYTES, Setup
 from .throughput import achieved_flops, forward_flops, seconds_per_token
@@ -67,9 +65,7 @@ def later_purposes(spec: Spec) -> tuple[Purpose, ...]:
     return tuple(purpose for purpose in wanted if purpose in spec.targets)
 
 
-def part_of(
-    run: Run, purpose: Purpose, given: Mapping[str, Any] | None = None, *, only_losses: bool = False
-) -> QuotePart:
+def part_of(run: Run, purpose: Purpose, asking: Asking | None = None) -> QuotePart:
     """Return where a later job runs, what that takes, and what is reserved for it: price × limit.
 
     A job that failed changes what comes next: after one that had too little memory a flavor with more is taken, and
@@ -78,15 +74,14 @@ def part_of(
     Args:
         run: The run, with its hardware chosen.
         purpose: What the job is for.
-        given: Arguments of the tool, where a person or a planner gave some; they say how much is to be generated.
-        only_losses: Nothing is generated, whatever the plan says: an evaluation of one checkpoint of many.
+        asking: What an evaluation has the models generate; None: what the run says by itself.
 
     Raises:
         ToolError: No flavor is large enough.
     """
     assert run.spec is not None and run.hardware is not None
     work = work_of(run.spec, run.dataset, None, run.hardware.max_length, on_gpu=False, settings=run.settings)
-    asking = asking_of(run, given) if purpose == "evaluate" and not only_losses else None
+    asking = (asking or asking_of(run)) if purpose == "evaluate" else NOTHING
     needs, former = needs_of(run.spec, work, purpose, asking), run.later.get(purpose, Later())
     larger_than = _memory_that_was_full(former)
     fitting = [f for f in catalog().flavors if needs.fit(f) and f.memory_gib > larger_than and f.gpus <= 1]
@@ -133,7 +128,7 @@ def _time_that_was_short(former: Later) -> int:
     return MORE_TIME * former.intent.timeout_s if timed_out and former.intent else 0
 
 
-def needs_of(spec: Spec, work: Work, purpose: Purpose, asking: Asking | None = None) -> Needs:
+def needs_of(spec: Spec, work: Work, purpose: Purpose, asking: Asking = NOTHING) -> Needs:
     """Return what a machine must have: weights in float32 on a CPU, in 16 bits on a GPU; files of 2 bytes a weight.
 
     Whoever serves a model has it merged and as GGUF on its disk, or vLLM's packages, and room for keys and values.
@@ -142,7 +137,7 @@ def needs_of(spec: Spec, work: Work, purpose: Purpose, asking: Asking | None = N
     gib = parameters / 2**30
     if purpose == "evaluate":
         models = 2 if work.teacher else 1
-        serving, served_gb = (SERVING_GIB, 4 * gib + VLLM_BYTES / 1e9) if asking else (0.0, 0.0)
+        serving, served_gb = (SERVING_GIB, 4 * gib + VLLM_BYTES / 1e9) if asking.answers else (0.0, 0.0)
         return Needs(
             memory_gib=4 * gib + LOADING_GIB + serving,
             gpu_gib=2 * gib + LOADING_GIB + serving,
@@ -152,12 +147,12 @@ def needs_of(spec: Spec, work: Work, purpose: Purpose, asking: Asking | None = N
     return Needs(memory_gib=6 * gib + LOADING_GIB, gpu_gib=0.0, disk_gib=10 + (12 + 2 * files) * gib)
 
 
-def hours_of(run: Run, work: Work, purpose: Purpose, flavor: Flavor, asking: Asking | None = None) -> float:
+def hours_of(run: Run, work: Work, purpose: Purpose, flavor: Flavor, asking: Asking = NOTHING) -> float:
     """Return how long the job takes there, from its first paid second on."""
     assert run.spec is not None
     down = 4 * work.shape.parameters / UPLOAD_BYTES_PER_S
     seconds = _evaluating(run, work, flavor) if purpose == "evaluate" else _exporting(run.spec, work, flavor)
-    asked = asking_seconds(asking, work, flavor) if asking else 0.0
+    asked = asking_seconds(asking, work, flavor) if asking.answers else 0.0
     return (RENTED_STARTUP_S + down + seconds + asked) / 3600
 
 

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from .answered import with_answers
 from .errors import InputError, ToolError
 from .facts import Method, Overrides, Spec, Target
+from .gates import require
 from .run import Run
 from .settings import Settings
 from .wording import one_line, without_secrets
@@ -47,7 +48,9 @@ def plan_run(
 
     Raises:
         InputError: No model or dataset is named, or it cannot be found; the message lists what was tried.
+        GateClosed: A job of the run's plan was started: what it trains, spends and uploads was approved.
     """
+    require("plan_run", run)
     request = without_secrets(request)  # journal and report keep it
     reading = with_answers(read_words(request), run.answers)
     for name, value in (("model", model), ("dataset", dataset), ("subset", subset), ("split", split)):

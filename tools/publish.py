@@ -194,7 +194,9 @@ class Publisher:
         if repo_id in self._private:
             return
         try:
-            found = patiently(lambda: open_repository(self.api, repo_id, private=True), f"create `{repo_id}`")
+            found = patiently(
+                lambda: open_repository(self.api, repo_id, private=True), f"create `{repo_id}`", changes=True
+            )
         except Foreign as error:
             raise UserError(
                 f"{error}: nothing was uploaded.",
@@ -208,16 +210,21 @@ class Publisher:
         patiently(
             lambda: put(self.api, repo_id, file, name, sha256=sha256, message=f"Add {name}"),
             f"upload `{name}` to `{repo_id}`",
+            changes=True,
         )
 
     def _write_card(self, repo_id: str, card: str) -> None:
         self._kept[repo_id] = patiently(
-            lambda: put_card(self.api, repo_id, card, message="Write the card"), f"write the card of `{repo_id}`"
+            lambda: put_card(self.api, repo_id, card, message="Write the card"),
+            f"write the card of `{repo_id}`",
+            changes=True,
         )
 
     def _write_text(self, repo_id: str, text: str, name: str) -> None:
         patiently(
-            lambda: put_text(self.api, repo_id, text, name, message=f"Write {name}"), f"upload `{name}` to `{repo_id}`"
+            lambda: put_text(self.api, repo_id, text, name, message=f"Write {name}"),
+            f"upload `{name}` to `{repo_id}`",
+            changes=True,
         )
 
 

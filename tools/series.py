@@ -18,6 +18,7 @@ from .errors import GateClosed, InputError, ToolError
 from .facts import Method, QuotePart, SeriesScript
 from .files import sha256_of, write_whole
 from .gates import TRAINED, closed
+from .later_asked import NOTHING
 from .later_cost import part_of
 from .later_script import closure_of, emitted, source_of
 from .rendering import render
@@ -91,7 +92,7 @@ def series_part(run: Run) -> QuotePart:
     Raises:
         ToolError: No flavor is large enough.
     """
-    part = part_of(run, "evaluate", only_losses=True)  # of two models: the base and the tuned one
+    part = part_of(run, "evaluate", NOTHING)  # of two models: the base and the tuned one
     timeout_s = part.timeout_s * (EACH_NIGHT + 1) // 2
     price = next(flavor.usd_per_hour for flavor in catalog().flavors if flavor.name == part.flavor)
     return part.model_copy(update={"timeout_s": timeout_s, "reserve_usd": price * timeout_s / 3600})

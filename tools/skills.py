@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -25,6 +25,8 @@ FILE = "SKILL.md"
 FIELDS = ("name", "description", "license", "compatibility", "metadata", "allowed-tools")
 NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 LONGEST = {"name": 64, "description": 1024, "compatibility": 500}
+LARGEST_BYTES = 2**18
+"""Of a person's SKILL.md; the specification recommends 500 lines."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +39,15 @@ class Skill:
     """The body below the front matter."""
     home: str = ""
     """The folder that it lies in; empty for the package's own."""
+    replaces: bool = False
+    """Whether it stands in the place of one of the package's."""
+
+    @property
+    def origin(self) -> str:
+        """Where it comes from, in words; empty for the package's own."""
+        if not self.home:
+            return ""
+        return f"{self.name} from {self.home}" + (", in place of ftagent's" if self.replaces else "")
 
 
 @dataclass(kw_only=True)
@@ -62,20 +73,36 @@ def known_skills() -> Known:
     for folder in _folders(files("ftagent.skills")):
         known.skills[folder.name] = read_skill_file(folder.name, _text(folder), "")
     for place in (config_folder() / "skills", Path("skills")):
-        for folder in _folders(place):
-            try:
-                known.skills[folder.name] = _of_a_person(folder.name, _text(folder), place, known.skills)
-            except ValueError as error:
-                known.refused.append(f"{place}/{error}")
+        try:
+            _join(place, known)
+        except OSError as error:
+            known.refused.append(f"{place}: it cannot be read: {error.strerror}")
     return known
+
+
+def _join(place: Path, known: Known) -> None:
+    """Add a person's skills; whatever else lies in a folder of that name is left out, and said."""
+    for folder in _folders(place):
+        try:
+            known.skills[folder.name] = _of_a_person(folder.name, _text(folder), place, known.skills)
+        except ValueError as error:
+            known.refused.append(f"{place}/{error}")
+
+
+def own_skills() -> str:
+    """Say in one line which skills are a person's own and where each comes from; empty where there is none."""
+    origins = [skill.origin for skill in load_skills() if skill.origin]
+    return f"Skills of your own: {'; '.join(origins)}." if origins else ""
 
 
 def _of_a_person(folder: str, text: str, place: Path, known: dict[str, Skill]) -> Skill:
     """Return a person's skill; a copy of ours, as in a checkout of this very package, stays ours."""
     ours = known.get(folder)
     skill = read_skill_file(folder, text, str(place.resolve() / folder))
-    same = ours is not None and (ours.description, ours.text) == (skill.description, skill.text)
-    return ours if ours is not None and same else skill
+    if ours is None:
+        return skill
+    same = (ours.description, ours.text) == (skill.description, skill.text)
+    return ours if same else replace(skill, replaces=not ours.home or ours.replaces)
 
 
 def read_skill(name: str) -> str:
@@ -90,7 +117,8 @@ def read_skill(name: str) -> str:
     skills = {skill.name: skill for skill in load_skills()}
     if name not in skills:
         raise ToolError(f"there is no skill `{name}`.", hint=f"skills: {', '.join(skills)}")
-    return skills[name].text
+    skill = skills[name]
+    return f"({skill.origin})\n\n{skill.text}" if skill.origin else skill.text
 
 
 def _folders(place: Traversable) -> Iterator[Traversable]:
@@ -101,9 +129,15 @@ def _folders(place: Traversable) -> Iterator[Traversable]:
 
 def _text(folder: Traversable) -> str:
     try:
-        return (folder / FILE).read_text(encoding="utf-8")
+        with (folder / FILE).open("rb") as file:
+            text = file.read(LARGEST_BYTES + 1)
+        if len(text) > LARGEST_BYTES:
+            raise ValueError(f"{folder.name}/{FILE}: it has more than {LARGEST_BYTES} bytes")
+        return text.decode()
     except UnicodeDecodeError:
         raise ValueError(f"{folder.name}/{FILE}: it is not UTF-8") from None
+    except OSError as error:
+        raise ValueError(f"{folder.name}/{FILE}: it cannot be read: {error.strerror}") from error
 
 
 @cache

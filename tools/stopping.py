@@ -11,9 +11,13 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextvars import ContextVar
+from concurrent.futures import Future, InvalidStateError
+from contextvars import ContextVar, copy_context
+from typing import TypeVar
 
 from .errors import Stopped
+
+T = TypeVar("T")
 
 
 class Stop:
@@ -77,6 +81,16 @@ def working_under(stop: Stop) -> Iterator[None]:
         _CURRENT.reset(token)
 
 
+@contextlib.contextmanager
+def shielded() -> Iterator[None]:
+    """Let what is called here come to its end: making what costs money, and ending it, has no safe place."""
+    token = _CURRENT.set(None)
+    try:
+        yield
+    finally:
+        _CURRENT.reset(token)
+
+
 def check() -> None:
     """Stop here, if that was asked for.
 
@@ -85,7 +99,7 @@ def check() -> None:
     """
     stop = current()
     if stop is not None and stop.is_asked:
-        raise Stopped("the work was stopped from outside.", hint="`ftagent resume` goes on")
+        raise _stopped()
 
 
 def pause(seconds: float) -> None:
@@ -99,6 +113,49 @@ def pause(seconds: float) -> None:
     else:
         stop.wait(seconds)
         check()
+
+
+def unless_stopped(call: Callable[[], T]) -> T:
+    """Return what `call` returns, or give up on it when the work is to stop: who is asked may never answer.
+
+    Args:
+        call: Asks and changes nothing here: its thread is left behind, and ends by its own timeout.
+
+    Raises:
+        Stopped: The work is to stop.
+    """
+    if (stop := current()) is None:
+        return call()
+    done: Future[T] = Future()
+    context = copy_context()  # whose work it is goes with it
+    threading.Thread(target=context.run, args=[_settle, done, call], name="ftagent-asks", daemon=True).start()
+    with stop.calling(lambda: _fail(done, _stopped())):
+        return done.result()
+
+
+def _settle(done: Future[T], call: Callable[[], T]) -> None:
+    try:
+        result = call()
+    except BaseException as error:  # noqa: BLE001 - handed over to who waits, unchanged
+        _fail(done, error)
+    else:
+        with contextlib.suppress(InvalidStateError):  # nobody waits any more
+            done.set_result(result)
+
+
+def _fail(done: Future[T], error: BaseException) -> None:
+    with contextlib.suppress(InvalidStateError):  # it is settled
+        done.set_exception(error)
+
+
+def _stopped() -> Stopped:
+    return Stopped("the work was stopped from outside.", hint="`ftagent resume` goes on")
+
+
+def _if_waited_for(settle: Callable[[], None]) -> None:
+    """Settle what nobody else settled before."""
+    with contextlib.suppress(InvalidStateError):
+        settle()
 
 
 @contextlib.contextmanager

@@ -47,17 +47,17 @@ def _list() -> None:
 
     known = known_skills()
     for _, skill in sorted(known.skills.items()):
-        print(f"{skill.name}: {skill.description}" + (f" [{skill.home}]" if skill.home else ""))
+        print(f"{skill.name}: {skill.description}" + (f" [{skill.origin}]" if skill.origin else ""))
     for why in known.refused:
         say(f"left out: {why}")
 
 
 def _install(options: argparse.Namespace) -> int:
-    from ..installing import install, uninstall
+    from ..installing import FOR_ALL, install, uninstall
 
     base = Path.home() if options.user else Path()
-    agents = AGENTS if options.agents == "all" else [options.agents]
-    act = install if options.action == "install" else uninstall
+    act, for_all = (install, FOR_ALL) if options.action == "install" else (uninstall, AGENTS)
+    agents = for_all if options.agents == "all" else [options.agents]
     left = 0
     for done in act(base, agents, force=options.force):
         print(f"{done.path}: {done.what}")

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from ftagent.agent.answers import answer, at_step
+from ftagent.agent.answers import answer, at_step, where
 from ftagent.agent.asked import answer_by_llm
 from ftagent.agent.loop import FineTuneAgent
-from ftagent.tools.errors import BudgetExceeded
-from ftagent.tools.facts import Alert, Ended, Failure
-from ftagent.tools.metrics import GRADIENT_NORM, LEARNING_RATE, LOSS, Point, write_metrics
-from ftagent.tools.run import Run, find_run
+from ftagent.tools.errors import ApprovalNeeded, BudgetExceeded
+from ftagent.tools.facts import Alert, Ended, Failure, Parameter
+from ftagent.tools.jobs import cancel_job, status_now, submit_job
+from ftagent.tools.metrics import GRADIENT_NORM, LEARNING_RATE, LOSS, Point, read_metrics, write_metrics
+from ftagent.tools.run import Run, find_run, refold
 from ftagent.tools.settings import load_settings
 
 from ..openai_server import Reply, openai_server
+from ..tools.conftest import Prove, prove, until
 from .instant import REQUEST, instant_tools
 
-__all__ = ["instant_tools"]
+__all__ = ["instant_tools", "prove", "until"]
+
+Until = Callable[[Callable[[], object]], None]
 
 
 @pytest.fixture
@@ -82,11 +88,11 @@ def test_an_alert_at_the_step_is_told(run: Run) -> None:
 @pytest.mark.parametrize(
     ("question", "says"),
     [
-        ("What did it cost?", r"has cost \$0.00\. \$0.00 to \$0.00 were expected"),
+        ("What did it cost?", r"has cost \$0.00\. Its job was expected to be free; `--yes` approved it"),
         ("why did it fail?", "It did not fail"),
         ("which data did it train on?", r"`rows.jsonl`.*100 rows, ready for sft.*10 rows were held out"),
         ("is it better than the base?", r"held-out loss.*3"),
-        ("how long did it take?", r"took 60 s; 72 s were expected"),
+        ("how long did it take?", r"took 60 s; 72 s \(36 s to 2 min\) were expected"),
         ("how did the loss go?", "The loss went from 3 to 1 in 25 steps"),
         ("where does it stand?", r"completed\. sft of Tiny-1M on rows.jsonl"),
         ("compare it with the one before", "only one run here"),
@@ -136,3 +142,48 @@ def test_an_llm_is_not_asked_beyond_the_cap(run: Run) -> None:
     with pytest.raises(BudgetExceeded, match="leaves"):
         answer_by_llm("why?", [run], load_settings({"llm": "gpt-4o"}))
     assert find_run(run.settings.workdir).llm_calls == ()
+
+
+def test_a_live_job_is_looked_at_since_the_journal_knows_only_that_it_began(prove: Prove, until: Until) -> None:
+    run = prove("import time\nprint('begun', flush=True)\ntime.sleep(600)\n", timeout_s=900)
+    run.record(submit_job(run))
+    run = refold(run.journal)
+    until(lambda: status_now(run) == "running")
+    said = where(run)
+    assert "Its job is running, healthy" in said and f"`ftagent watch {run.id}` looks on" in said
+    cancel_job(run)
+    assert "Its job is cancelled" in where(run)
+
+
+def test_before_the_job_nothing_is_said_to_have_happened(workdir: Path) -> None:
+    with pytest.raises(ApprovalNeeded):
+        FineTuneAgent(workdir=workdir).run(REQUEST)
+    run = find_run(workdir)
+    assert str(answer("which data?", [run])).startswith("It is to train on `rows.jsonl`")
+    assert answer("how long would it take?", [run]) == "About 72 s (36 s to 2 min) are expected on `local`."
+
+
+def test_a_learning_rate_that_falls_again_is_no_cause(run: Run) -> None:
+    _log(run, {31: 3.2, 40: 3.2})
+    points = read_metrics(run.folder / "metrics.jsonl")
+    rates = [1e-4 * min(point.step - 20, 45 - point.step) for point in points]
+    warmed = [
+        replace(point, values=point.values | {LEARNING_RATE: rate}) for point, rate in zip(points, rates, strict=True)
+    ]
+    write_metrics(run.folder / "metrics.jsonl", warmed)
+    assert "learning rate" not in at_step(run, 40)
+    assert "still rising" in at_step(run, 31)
+
+
+def test_what_the_hardware_decided_has_the_reason_of_that_choice(run: Run) -> None:
+    assert run.script is not None and run.hardware is not None
+    batch = Parameter(name="per_device_train_batch_size", value=4, origin="rule", reason="pick_hardware, for local")
+    run = run.model_copy(
+        update={
+            "script": run.script.model_copy(update={"parameters": (batch,)}),
+            "hardware": run.hardware.model_copy(update={"reason": "batch 4 makes 45 steps."}),
+        }
+    )
+    said = str(answer("why this batch size?", [run]))
+    assert said.startswith("`per_device_train_batch_size` is 4 (rule: pick_hardware, for local).")
+    assert said.endswith("As the hardware was chosen: batch 4 makes 45 steps.")

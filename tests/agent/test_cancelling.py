@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import pytest
 from ftagent.agent.loop import FineTuneAgent, RunResult
+from ftagent.agent.toolbox import Toolbox
 from ftagent.tools.jobs import end_work, status_now, submit_job
 from ftagent.tools.run import Run, find_run
 
@@ -85,3 +86,20 @@ def test_a_job_whose_start_was_never_written_down_is_ended_too(
     until(lambda: _begun(training))
     ended = end_work(run)
     assert ended.report is not None and ended.report.stage == "cancelled"
+
+
+def test_a_planner_may_end_a_job_that_it_has_seen_running_and_no_other(
+    training: Run, until: Callable[[Callable[[], object]], None]
+) -> None:
+    training.journal.acquire()
+    toolbox = Toolbox(training, request="fine-tune it", decide=True)
+    assert "cancel_job" not in toolbox.legal()
+    toolbox.call("submit_job", {})
+    assert "cancel_job" not in toolbox.legal()
+    until(lambda: _begun(training))
+    toolbox.call("monitor_job", {"wait_s": 0})
+    assert toolbox.legal()[-2:] == ("monitor_job", "cancel_job")
+    toolbox.call("cancel_job", {})
+    assert toolbox.run.report is not None and toolbox.run.report.stage == "cancelled"
+    assert "cancel_job" not in toolbox.legal() and toolbox.expected() is None
+    training.journal.release()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -26,7 +28,7 @@ __all__ = ["instant_tools"]
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The seconds that would have been waited."""
     waited: list[float] = []
-    monkeypatch.setattr(llm, "sleep", waited.append)
+    monkeypatch.setattr(llm, "pause", waited.append)
     return waited
 
 
@@ -159,3 +161,21 @@ def test_a_prompt_that_is_too_long_for_the_server_is_shortened(workdir: Path) ->
 
     run = run_with(small)
     assert run.status == "completed" and all(note.code != "rail" for note in run.notes)
+
+
+@pytest.mark.parametrize("order", ["end the job", "leave the job"])
+def test_a_server_that_never_answers_does_not_hold_up_a_stop(workdir: Path, order: str) -> None:
+    asked, released = threading.Event(), threading.Event()
+
+    def silent(_: dict[str, Any]) -> Reply:
+        asked.set()
+        released.wait(60)
+        return Reply(status=500)
+
+    with openai_server(silent) as server:
+        agent = FineTuneAgent(settings=load_settings({"llm": "openai/scripted", "llm_base_url": server.url}))
+        threading.Thread(target=lambda: (asked.wait(60), agent.cancel(keep_job=order == "leave the job"))).start()
+        began, result = time.monotonic(), agent.run(REQUEST)
+        assert asked.is_set() and result.stopped and time.monotonic() - began < 30  # one call may take 120 s
+        released.set()
+    assert result.run.status == ("cancelled" if order == "end the job" else "planned")

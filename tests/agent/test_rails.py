@@ -174,7 +174,7 @@ def test_a_strong_planner_sets_arguments_goes_back_and_proves_anew(workdir: Path
     kinds = [event.kind for event in run.journal.events]
     assert run.status == "completed" and run.hardware is not None and run.hardware.batch == 8
     assert [kinds.count(kind) for kind in ("pick_hardware", "write_script", "preflight")] == [2, 2, 2]
-    assert [note.text for note in run.notes] == ["The planner asked pick_hardware for batch 8."]
+    assert [note.text for note in run.notes] == ["pick_hardware was asked for batch 8."]
 
 
 def test_it_reads_skills_and_the_run_and_loses_no_step_by_it(workdir: Path) -> None:

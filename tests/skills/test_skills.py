@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from ftagent.agent import cli
 from ftagent.agent.commands.options import Parser
-from ftagent.agent.installing import PLACES, installed_texts
+from ftagent.agent.installing import FOR_ALL, installed_texts
 from ftagent.agent.toolbox import TOOL_NAMES
 from ftagent.tools.errors import ToolError
-from ftagent.tools.skills import known_skills, load_skills, read_skill, read_skill_file
+from ftagent.tools.skills import known_skills, load_skills, own_skills, read_skill, read_skill_file
 
 SKILLS = Path(__file__).parents[2] / "skills"
 NAMES = sorted(path.parent.name for path in SKILLS.glob("*/SKILL.md"))
@@ -105,13 +105,39 @@ def test_a_persons_skills_join_and_override_and_broken_ones_are_left_out(
     _write(workdir / "skills" / "our-data", b"---\nname: our-data\ndescription: where it lies\n---\nOn /data.")
     _write(workdir / "skills" / "latin", b"---\nname: latin\ndescription: \xe4\n---\n")
     assert {skill.name for skill in load_skills()} == {*NAMES, "our-data"}
-    assert read_skill("jobs") == "In our lab." and read_skill("our-data") == "On /data."
+    places = {name: workdir / "config" / "ftagent" / "skills" / name for name in ("jobs",)}
+    places["our-data"] = workdir / "skills" / "our-data"
+    assert read_skill("jobs") == f"(jobs from {places['jobs']}, in place of ftagent's)\n\nIn our lab."
+    assert read_skill("our-data") == f"(our-data from {places['our-data']})\n\nOn /data."
+    assert own_skills() == (
+        f"Skills of your own: jobs from {places['jobs']}, in place of ftagent's; our-data from {places['our-data']}."
+    )
     with pytest.raises(ToolError, match="there is no skill `latin`"):
         read_skill("latin")
     assert known_skills().refused == ["skills/latin/SKILL.md: it is not UTF-8"]
     assert cli.main(["skills"]) == 0
     out, err = capsys.readouterr()
-    assert f"our-data: where it lies [{workdir / 'skills' / 'our-data'}]" in out and "left out: skills/latin" in err
+    assert f"our-data: where it lies [our-data from {places['our-data']}]" in out
+    assert "left out: skills/latin" in err
+
+
+def test_a_folder_of_that_name_that_holds_no_skills_changes_nothing(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(workdir / "config"))
+    theirs = workdir / "skills"
+    (theirs / "guitar").mkdir(parents=True)
+    (theirs / "guitar" / "README.md").write_text("# Guitar", encoding="utf-8")
+    (theirs / "notes.txt").write_text("piano", encoding="utf-8")
+    _write(theirs / "large", b"---\nname: large\ndescription: d\n---\n" + b"x" * 2**18)
+    (theirs / "folder" / "SKILL.md").mkdir(parents=True)
+    (theirs / "dangling").mkdir()
+    (theirs / "dangling" / "SKILL.md").symlink_to(workdir / "nowhere")
+    assert {skill.name for skill in load_skills()} == {*NAMES} and own_skills() == ""
+    assert known_skills().refused == ["skills/large/SKILL.md: it has more than 262144 bytes"]
+    (workdir / "config" / "ftagent").mkdir(parents=True)
+    (workdir / "config" / "ftagent" / "skills").write_text("a file", encoding="utf-8")
+    assert {skill.name for skill in load_skills()} == {*NAMES}
 
 
 # --- installed --------------------------------------------------------------------------------------------------------
@@ -126,7 +152,8 @@ def test_skills_are_installed_once_and_what_a_person_changed_is_left(
 ) -> None:
     assert cli.main(["skills", "install"]) == 0
     done = _lines(capsys)
-    assert len(done) == len(PLACES) * len(NAMES) and set(done.values()) == {"installed"}
+    assert len(done) == len(FOR_ALL) * len(NAMES) and set(done.values()) == {"installed"}
+    assert {Path(folder).parent for folder in done} == {Path(".claude/skills"), Path(".agents/skills")}
     for folder in done:
         path = workdir / folder
         read_skill_file(path.name, (path / "SKILL.md").read_text(encoding="utf-8"), "")
@@ -135,7 +162,7 @@ def test_skills_are_installed_once_and_what_a_person_changed_is_left(
 
     jobs = workdir / ".claude" / "skills" / "ftagent-jobs"
     (jobs / "SKILL.md").write_text("mine", encoding="utf-8")
-    older = workdir / ".cursor" / "skills" / "ftagent-jobs"
+    older = workdir / ".agents" / "skills" / "ftagent-jobs"
     (older / "SKILL.md").write_text("of an earlier version", encoding="utf-8")
     (older / ".ftagent").write_text(
         "0b6bd6ff4d8f2dd6ab69e1a9ee9c0d4b8ba1a2f5f2c8d9df4a3d1b8a4f3f1e55", encoding="utf-8"
@@ -143,11 +170,13 @@ def test_skills_are_installed_once_and_what_a_person_changed_is_left(
     assert cli.main(["skills", "install"]) == 1
     assert {path: what.split(":")[0] for path, what in _lines(capsys).items() if what != "up to date"} == {
         ".claude/skills/ftagent-jobs": "left",
-        ".cursor/skills/ftagent-jobs": "left",
+        ".agents/skills/ftagent-jobs": "left",
     }
     assert (jobs / "SKILL.md").read_text(encoding="utf-8") == "mine"
-    assert cli.main(["skills", "install", "--for", "cursor", "--force"]) == 0
-    assert _lines(capsys)[".cursor/skills/ftagent-jobs"] == "updated"
+    assert cli.main(["skills", "install", "--for", "codex", "--force"]) == 0
+    assert _lines(capsys)[".agents/skills/ftagent-jobs"] == "updated"
+    assert cli.main(["skills", "install", "--for", "cursor"]) == 0
+    assert set(_lines(capsys).values()) == {"installed"}  # alone, an agent gets its own folder; removed with the rest
     assert cli.main(["skills", "uninstall"]) == 1
     assert list(workdir.glob(".*/skills/*")) == [jobs]
     assert cli.main(["skills", "uninstall", "--force"]) == 0

@@ -6,11 +6,11 @@ releases 1 and 2, which stand on httpx and on httpx2.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, TypeVar
 
+from .. import stopping
 from ..errors import FtagentError, ToolError, UserError
 from ..wording import one_line
 
@@ -79,24 +79,26 @@ def http_error() -> type[Exception]:
     return HfHubHTTPError.__bases__[0]
 
 
-def patiently(call: Callable[[], T], what: str) -> T:
+def patiently(call: Callable[[], T], what: str, *, changes: bool = False) -> T:
     """Return what an idempotent call returns; it is repeated while that may help.
 
     Args:
         call: What to do.
         what: What it is for, after "to": `read the job`.
+        changes: Whether it changes something on the Hub: then it is not given up half way when the work is to stop.
 
     Raises:
         UserError: The Hub refuses; only a person can mend that.
         ToolError: It does not answer, or cannot do what is asked.
+        Stopped: The work is to stop.
     """
     for pause in (*PAUSES_S, None):
         try:
-            return call()
+            return call() if changes else stopping.unless_stopped(call)
         except http_error() as error:
             if pause is None or not is_transient(error):
                 raise explained(error, what) from error
-            time.sleep(told_pause_s(error) or pause)
+            stopping.pause(told_pause_s(error) or pause)
     raise AssertionError("the last try returns or raises")
 
 

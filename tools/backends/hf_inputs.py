@@ -78,10 +78,10 @@ def upload_inputs(api: HfApi, run: Run) -> None:
     assert run.spec is not None and run.spec.dataset_ref is not None
     ref, repo_id = run.spec.dataset_ref, data_repository(run)
     what = f"create the private dataset `{repo_id}`"
-    patiently(lambda: api.create_repo(repo_id, repo_type="dataset", private=True, exist_ok=True), what)
+    patiently(lambda: api.create_repo(repo_id, repo_type="dataset", private=True, exist_ok=True), what, changes=True)
     for file, name in _pairs(ref):
         run.journal.tell("progress", step="upload", text=f"{file.name} to {repo_id}")
-        patiently(lambda: _upload(api, repo_id, file, name), f"upload `{file.name}` to `{repo_id}`")  # noqa: B023
+        patiently(lambda: _upload(api, repo_id, file, name), f"upload `{file.name}` to `{repo_id}`", changes=True)  # noqa: B023
 
 
 def _upload(api: HfApi, repo_id: str, file: Path, name: str) -> None:

@@ -104,7 +104,7 @@ class HfJobsBackend:
         if state.stage in TERMINAL_STAGES:
             return state
         api, (namespace, job_id) = hub(), _parted(job)
-        patiently(lambda: api.cancel_job(job_id=job_id, namespace=namespace), f"cancel the job {job.id}")
+        patiently(lambda: api.cancel_job(job_id=job_id, namespace=namespace), f"cancel the job {job.id}", changes=True)
         until = time.monotonic() + CANCEL_S
         while (state := self.status(run, job)).stage not in TERMINAL_STAGES and time.monotonic() < until:
             time.sleep(0.5)

@@ -20,6 +20,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal, NamedTuple
 
+from .. import stopping
 from ..errors import UserError
 from ..wording import without_secrets
 from .hf_client import http_error, is_transient
@@ -175,14 +176,16 @@ class LogMirror:
         while self._file is None and not self._take_over():  # another process follows the job, and sees its end, too
             if time.monotonic() > until - FINISH_S + LET_GO_S:
                 return False
-            time.sleep(RECONNECT_S)
-        while not is_whole and time.monotonic() < until:
-            reading = self._read_once(DRAINED_S, by_thread=False)
-            if reading.end == "refused":
-                break
-            is_whole = reading.added == 0 and reading.end != "broken"
-            time.sleep(RECONNECT_S if reading.end == "broken" else 0)
-        self.close()
+            stopping.pause(RECONNECT_S)
+        try:
+            while not is_whole and time.monotonic() < until:
+                reading = stopping.unless_stopped(lambda: self._read_once(DRAINED_S, by_thread=False))
+                if reading.end == "refused":
+                    break
+                is_whole = reading.added == 0 and reading.end != "broken"
+                stopping.pause(RECONNECT_S if reading.end == "broken" else 0)
+        finally:
+            self.close()
         return is_whole
 
     def close(self) -> None:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 
 from ..errors import FtagentError, ToolError
+from ..stopping import shielded
 from .hf_client import NOT_DONE, PAUSES_S, explained, http_error, is_transient, patiently, status_of, told_pause_s
 
 if TYPE_CHECKING:
@@ -30,6 +31,11 @@ def post_once(post: Callable[[], T], find: Callable[[], T | None], what: str) ->
         UserError: The Hub refuses.
         ToolError: It was not made; or nobody knows, and then nothing may be made, either.
     """
+    with shielded():
+        return _posted(post, find, what)
+
+
+def _posted(post: Callable[[], T], find: Callable[[], T | None], what: str) -> T:
     for pause in (*PAUSES_S, None):
         try:
             return post()

@@ -67,7 +67,7 @@ def push_record(api: HfApi, repo_id: str, run: Run, script: str) -> None:
     if new:
         added = [CommitOperationAdd(path_in_repo=name, path_or_fileobj=files[name]) for name in new]
         commit = lambda: api.create_commit(repo_id, added, commit_message="The run's own record")  # noqa: E731
-        patiently(lambda: uploaded(commit), what)
+        patiently(lambda: uploaded(commit), what, changes=True)
 
 
 def _not_there(api: HfApi, repo_id: str, files: dict[str, bytes]) -> list[str]:

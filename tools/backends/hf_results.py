@@ -12,11 +12,11 @@ from __future__ import annotations
 import ast
 import json
 import shutil
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .. import stopping
 from ..files import write_whole
 from ..run import Run, experiment_name
 from ..settings import Settings
@@ -101,7 +101,9 @@ def prepare_repository(api: HfApi, repo_id: str) -> None:
         ToolError: The Hub does not answer.
     """
     patiently(
-        lambda: api.create_repo(repo_id, private=True, exist_ok=True), f"create the private repository `{repo_id}`"
+        lambda: api.create_repo(repo_id, private=True, exist_ok=True),
+        f"create the private repository `{repo_id}`",
+        changes=True,
     )
     patiently(lambda: api.auth_check(repo_id, write=True), f"write to the repository `{repo_id}`")
 
@@ -186,18 +188,20 @@ def download(
     assert revision is not None
     for pause in (*PAUSES_S, None):
         try:
-            api.snapshot_download(
-                repo_id,
-                revision=revision,
-                local_dir=staging,
-                allow_patterns=list(wanted) if wanted else None,
-                ignore_patterns=None if wanted else list(NOT_WANTED),
+            stopping.unless_stopped(
+                lambda: api.snapshot_download(
+                    repo_id,
+                    revision=revision,
+                    local_dir=staging,
+                    allow_patterns=list(wanted) if wanted else None,
+                    ignore_patterns=None if wanted else list(NOT_WANTED),
+                )
             )
         except (OSError, http_error()) as error:
             is_refusal = isinstance(error, http_error()) and not is_transient(error)
             if is_refusal or pause is None:
                 raise explained(error, what) from error
-            time.sleep(pause)
+            stopping.pause(pause)
         else:
             return revision
     raise AssertionError("the last try returns or raises")

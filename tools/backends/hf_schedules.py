@@ -139,10 +139,12 @@ def change(settings: Settings, schedule_id: str, action: Action) -> Standing:
             "resume": api.resume_scheduled_job,
             "delete": api.delete_scheduled_job,
         }[action]
-        patiently(lambda: call(scheduled_job_id=schedule_id, namespace=namespace), f"{action} the schedule")
+        patiently(
+            lambda: call(scheduled_job_id=schedule_id, namespace=namespace), f"{action} the schedule", changes=True
+        )
     else:
         of_webhook = {"suspend": api.disable_webhook, "resume": api.enable_webhook, "delete": api.delete_webhook}
-        patiently(lambda: of_webhook[action](schedule_id), f"{action} the webhook")
+        patiently(lambda: of_webhook[action](schedule_id), f"{action} the webhook", changes=True)
     return found
 
 

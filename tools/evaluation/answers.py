@@ -142,6 +142,11 @@ class Answers:
     sha256: str
     """Of their file."""
 
+    @property
+    def is_stated(self) -> bool:
+        """Whether a person wants it, and not only the rows call for it."""
+        return not self.reason
+
     def sheets(self, templates: Templates) -> list[Sheet]:
         """Return all rows as questions to each model; one without a chat template reads them as text."""
         return [self._sheet("base", templates[0]), self._sheet("tuned", templates[1])]

@@ -64,6 +64,11 @@ class HumanEval:
     samples: int = 0
     """Answers to draw for each item beside the greedy one, each with a seed of its own; for pass@k."""
 
+    @property
+    def is_stated(self) -> bool:
+        """Nothing but a person's word calls for a benchmark."""
+        return True
+
     def sheets(self, templates: Templates) -> list[Sheet]:
         """Return the greedy passes over both models, and the sampled ones where any are wanted."""
         return [

@@ -41,7 +41,9 @@ SERVER: str | None = None
 """`vllm` or `llama.cpp`; None: whichever the job's machine is for."""
 
 
-def asked_task(run: Run, checkpoint: Checkpoint, sheets: Sequence[Sheet], tasks: Sequence[str], is_chat: bool) -> Task:
+def asked_task(
+    run: Run, checkpoint: Checkpoint, sheets: Sequence[Sheet], tasks: Sequence[str], *, is_chat: bool, may_fail: bool
+) -> Task:
     """Return the task that puts sheets and tasks of lm-eval to both models.
 
     Args:
@@ -50,6 +52,7 @@ def asked_task(run: Run, checkpoint: Checkpoint, sheets: Sequence[Sheet], tasks:
         sheets: What our own client asks.
         tasks: Names of lm-eval's tasks.
         is_chat: Whether lm-eval asks through the chat template.
+        may_fail: Whether the evaluation is of use without it: nobody asked for it, the rows called for it.
     """
     request = {
         "base": checkpoint.base,
@@ -63,6 +66,7 @@ def asked_task(run: Run, checkpoint: Checkpoint, sheets: Sequence[Sheet], tasks:
         "slots": SLOTS_OF,
         "vllm": _vllm_command(),
         "server": SERVER,
+        "may_fail": may_fail,
         "folder": f"{LEFT}{ASKED}",
         "work": f"{WORK_ROOM}{ASKED}",
     }

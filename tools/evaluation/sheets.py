@@ -64,6 +64,11 @@ class Said:
 class Harness(Protocol):
     """Something that is measured by questions."""
 
+    @property
+    def is_stated(self) -> bool:
+        """Whether a person wants it, and not only the rows call for it."""
+        ...
+
     def sheets(self, templates: Templates) -> Sequence[Sheet]:
         """Return what is to be asked of models with these chat templates."""
         ...

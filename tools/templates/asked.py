@@ -4,12 +4,14 @@ The machine decides which, so that the same request does on every flavor. vLLM c
 (`vllm` is the command that starts it there), since it wants other packages than a training does. An adapter is merged
 before: what is asked is what is exported and served, and no server has its own idea of what an adapter may hold.
 
-Reads `base`, its `revision`, `checkpoint`, `is_adapter`, `sheets`, `tasks` (of lm-eval), `context`, `slots` (by
-server), `vllm`, `server` (null, or one of the two), `folder` for what is kept and `work` for what is not. A sheet has
-`model` (base or tuned), `name`, `what`, `decoding`, and `questions`, a file of lines with `key`, `prompt` and `seed`.
+Reads `base`, its `revision`, `checkpoint`, `is_adapter`, `sheets`, `tasks` (of lm-eval), `is_chat`, `context`, `slots`
+(by server), `vllm`, `server` (null, or one of the two), `may_fail`, `folder` for what is kept and `work` for what is
+not. A sheet has `model` (base or tuned), `name`, `what`, `decoding`, and `questions`, a file of lines with `key`,
+`prompt` and `seed`.
 
 Each answer is a line of `folder`/SERVER/MODEL-NAME.jsonl as soon as it is there, and is not asked for again. Answers
-with `server` (`kind`, `words` for people), the `lines` files by MODEL-NAME, and by model the `lm_eval` answers.
+with `server` (`kind`, `words` for people), the `lines` files by MODEL-NAME, and by model the `lm_eval` answers; where
+it may fail and did, with `failed` alone, which says why.
 """
 
 import json
@@ -53,7 +55,7 @@ def run_beside(program: str, request: dict, work: Path) -> dict:
     asked.write_text(json.dumps(request), encoding="utf-8")
     done = subprocess.run([sys.executable, HERE / program, asked, answer], stdin=subprocess.DEVNULL, check=False)
     if done.returncode:
-        sys.exit(done.returncode if done.returncode > 0 else 128 - done.returncode)
+        sys.exit(f"{program} ended with {done.returncode}")
     return json.loads(answer.read_text(encoding="utf-8"))
 
 
@@ -295,7 +297,7 @@ def questions_of(sheet: dict) -> list[Question]:
     return [Question(**line) for line in iterate_lines(Path(sheet["questions"]))]
 
 
-def main(request: dict) -> dict:
+def asked(request: dict) -> dict:
     """Ask the base, and then the tuned model."""
     dtype = None if request["server"] else gpu_type()
     kind = request["server"] or ("vllm" if dtype else "llama.cpp")
@@ -303,6 +305,16 @@ def main(request: dict) -> dict:
     for name in MODELS:
         asker.ask(name)
     return asker.answer()
+
+
+def main(request: dict) -> dict:
+    """Ask, or say why it could not be: where nobody asked for answers, the job has other results to bring home."""
+    try:
+        return asked(request)
+    except (ServerFailed, SystemExit) as error:
+        if not request["may_fail"]:
+            raise
+        return {"failed": str(error)}
 
 
 if __name__ == "__main__":

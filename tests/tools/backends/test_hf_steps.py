@@ -349,11 +349,8 @@ def test_the_id_of_a_job_that_is_none_of_ours_is_refused(hub: LoopbackHub, tmp_p
 def test_lines_are_pushed_while_a_program_writes_them_and_taken_up_by_the_next_job(
     hub: LoopbackHub, trained: Run, program: Programs, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    hasty = later_script.source_of
-    monkeypatch.setattr(
-        later_script, "source_of", lambda name: hasty(name).replace("PUSH_EVERY_S = 60.0", "PUSH_EVERY_S = 0.2")
-    )
-    once = tmp_path / "once"
+    source, once = later_script.source_of, tmp_path / "once"
+    hasty = source("step.py").replace("PUSH_EVERY_S = 60.0", "PUSH_EVERY_S = 0.2")
     program(f"""
 import json, os, sys, time
 from pathlib import Path
@@ -370,6 +367,8 @@ if not Path({str(once)!r}).exists():
     time.sleep(9)
 Path(sys.argv[2]).write_text(json.dumps(begun))
 """)
+    looks = later_script.source_of
+    monkeypatch.setattr(later_script, "source_of", lambda name: hasty if name == "step.py" else looks(name))
     look = backend_of("hf-jobs").status
 
     def looking(run: Run, job: Job) -> JobState:

@@ -6,15 +6,21 @@ import json
 import os
 import subprocess
 import sys
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+from ftagent.tools.later_script import closure_of
 
 FAKE = Path(__file__).with_name("fake_vllm.py")
 DECODING = {"max_tokens": 5, "stop": [], "temperature": 0.0, "top_p": 1.0}
+LM_EVAL = """
+import json, sys
+request = json.load(open(sys.argv[1]))
+through = None if {needs_a_server} and request["url"] is None else "any"
+json.dump(request | dict(through=through), open(sys.argv[2], "w"))
+"""
 
 
 class Job:
@@ -22,6 +28,9 @@ class Job:
 
     def __init__(self, home: Path) -> None:
         self.home, self.note = home, home / "note.jsonl"
+        (home / "programs").mkdir()
+        for name, text in closure_of(["asked.py"]).items():  # as in a job: ftagent is not beside them
+            (home / "programs" / name).write_text(text, encoding="utf-8")
         for name in ("base", "tuned"):
             (home / name).mkdir()
             (home / name / "config.json").write_text('{"max_position_embeddings": 1024}', encoding="utf-8")
@@ -32,7 +41,7 @@ class Job:
         file.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
         return {"model": model, "name": name, "what": name, "questions": str(file), "decoding": DECODING}
 
-    def run(self, sheets: list[dict[str, Any]]) -> subprocess.CompletedProcess[str]:
+    def run(self, sheets: list[dict[str, Any]], **changed: Any) -> subprocess.CompletedProcess[str]:
         request = {
             "base": str(self.home / "base"),
             "revision": None,
@@ -47,10 +56,11 @@ class Job:
             "server": "vllm",
             "folder": str(self.home / "left"),
             "work": str(self.home / "work"),
+            "may_fail": False,
         }
         asked, answer = self.home / "request.json", self.home / "answer.json"
-        asked.write_text(json.dumps(request), encoding="utf-8")
-        command = [sys.executable, str(files("ftagent.tools.templates") / "asked.py"), str(asked), str(answer)]
+        asked.write_text(json.dumps(request | changed), encoding="utf-8")
+        command = [sys.executable, str(self.home / "programs" / "asked.py"), str(asked), str(answer)]
         environment = os.environ | {"HF_TOKEN": "hf_planted"}
         return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
 
@@ -116,3 +126,20 @@ def test_a_server_that_ends_before_it_can_be_asked_is_told(job: Job) -> None:
     done = job.run([job.sheet("base", "sums", "a")])
     assert done.returncode != 0
     assert "vllm ended with 1 before it could be asked" in done.stderr
+    assert job.run([job.sheet("base", "sums", "a")], may_fail=True).returncode == 0
+    answer = json.loads((job.home / "answer.json").read_text())
+    assert answer == {"failed": "vllm ended with 1 before it could be asked"}
+
+
+@pytest.mark.parametrize("needs_a_server", [True, False])
+def test_lm_eval_measures_without_a_server_what_needs_none(job: Job, needs_a_server: bool) -> None:
+    (job.home / "programs" / "lm_harness.py").write_text(
+        LM_EVAL.format(needs_a_server=needs_a_server), encoding="utf-8"
+    )
+    for _ in range(2):  # the second time, everything is there
+        assert job.run([], tasks=["gsm8k"]).returncode == 0
+    found = json.loads((job.home / "answer.json").read_text())["lm_eval"]
+    assert {name: Path(answer["model"]).name for name, answer in found.items()} == {"base": "base", "tuned": "tuned"}
+    assert {bool(answer["url"]) for answer in found.values()} == {needs_a_server}
+    assert job.note.exists() == needs_a_server
+    assert not needs_a_server or len(job.noted) == 2
