@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from ...tools.errors import UserError
+from ...tools.errors import FtagentError, UserError
 from .options import DONE, Parser, add_common_options, say, settings_of
 
 if TYPE_CHECKING:
     from ...tools.backends.hf_schedules import Standing
+    from ...tools.facts import CheckpointSeries
+    from ...tools.settings import Settings
 
 
 def schedules(arguments: list[str]) -> int:
     """List the schedules, or change one."""
-    from ...tools.schedule import change_schedule, list_schedules, look_at_series
+    from ...tools.schedule import change_schedule, list_schedules
     from ...tools.series_results import point_words
 
     parser = Parser(
@@ -31,7 +33,7 @@ def schedules(arguments: list[str]) -> int:
             raise UserError(f"{options.action} which schedule?", hint="`ftagent schedules` lists them")
         change_schedule(settings, options.id, options.action)
     found = list_schedules(settings)
-    series = {one.id: look_at_series(settings, one) for one in found}
+    series = {one.id: _series(settings, one) for one in found}
     if options.json:
         told = [vars(one) | {"series": s.model_dump(mode="json") if (s := series[one.id]) else None} for one in found]
         print(json.dumps(told, default=str))
@@ -43,6 +45,17 @@ def schedules(arguments: list[str]) -> int:
     if not found:
         say("no schedules. hint: ftagent tool schedule_run --run RUN --when 'every night at 2'")
     return DONE
+
+
+def _series(settings: Settings, one: Standing) -> CheckpointSeries | None:
+    """Return what a schedule has found, None where it trains or its repository cannot be read: others still stand."""
+    from ...tools.schedule import look_at_series
+
+    try:
+        return look_at_series(settings, one)
+    except FtagentError as error:
+        say(f"{one.id}: what it found cannot be read: {error.message}")
+        return None
 
 
 def _line(one: Standing) -> str:

@@ -273,7 +273,9 @@ def test_a_run_that_has_not_trained_or_whose_method_writes_answers_is_refused(
 # --- list, suspend, resume, delete ------------------------------------------------------------------------------------
 
 
-def test_it_is_listed_suspended_resumed_deleted_and_made_once(hub: LoopbackHub, ready: Ready, quick: None) -> None:
+def test_it_is_listed_suspended_resumed_deleted_and_made_once(
+    hub: LoopbackHub, ready: Ready, quick: None, capsys: pytest.CaptureFixture[str]
+) -> None:
     run, schedule = repeat(ready())
     before = run.model_copy(update={"schedules": ()})
     assert schedule_run(before, when="check the checkpoints nightly").id == schedule.id
@@ -286,6 +288,9 @@ def test_it_is_listed_suspended_resumed_deleted_and_made_once(hub: LoopbackHub, 
     assert hub.schedules.pass_time(hub.schedules.all[schedule.id].next_at) == []
     change_schedule(run.settings, schedule.id, "resume")
     assert fire(hub, schedule).stage == "COMPLETED"
+    hub.store.delete(hub.store.get("model", REPO))
+    assert main(["schedules", "--workdir", str(run.settings.workdir)]) == 0, "what stands is listed without its results"
+    assert f"{schedule.id}: what it found cannot be read" in capsys.readouterr().err
     change_schedule(run.settings, schedule.id, "delete")
     assert list_schedules(run.settings) == []
 
