@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ftagent.agent import loop, rails, toolbox
+from ftagent.agent import railed, rails, toolbox
 from ftagent.agent.context import build_messages, system_prompt
 from ftagent.agent.loop import FineTuneAgent
 from ftagent.agent.planner import tool_call
@@ -56,7 +56,7 @@ def test_the_way_to_the_job_takes_few_calls_and_tokens_with_the_real_tools_at_th
     infos |= {name: replace(infos[name], function=function) for name, function in instant.INSTANT.items()}
     prose = "The rows were read, mapped and counted, and 17 of them are cut at 512 tokens. " * 60
     with openai_server(strong) as server, monkeypatch.context() as patch:
-        for module in (toolbox, loop, rails):
+        for module in (toolbox, railed, rails):
             patch.setattr(module, "tool_info", infos.__getitem__)
         patch.setattr(toolbox, "observation", lambda _: prose)
         settings = load_settings({"llm": "openai/scripted", "llm_base_url": server.url, "llm_window": 128_000})
