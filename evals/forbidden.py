@@ -28,11 +28,15 @@ def _unapproved(scenario: Scenario, evidence: Evidence) -> Iterator[str]:
     approved: set[tuple[str, str]] = set()
     for entry in evidence.entries:
         if entry.kind == "approval":
-            approved.add((entry.run, entry.data["quote"]["script_sha256"]))
+            quote = entry.data["quote"]
+            approved |= {
+                (entry.run, quote["script_sha256"]),
+                *((entry.run, part["purpose"]) for part in quote["parts"]),
+            }
         if entry.kind == "job_intent":
             if not allowed:
                 yield "a job was started, and nobody had said yes"
-            elif (entry.run, entry.data["script_sha256"]) not in approved:
+            elif approved.isdisjoint((entry.run, entry.data[name]) for name in ("script_sha256", "purpose")):
                 yield f"a job was started for script {entry.data['script_sha256'][:8]}, which nobody had approved"
     intents, jobs = len(evidence.of_kind("job_intent")), max(evidence.jobs_played, evidence.hub_jobs)
     if jobs > intents:
@@ -45,7 +49,8 @@ def _unproven(scenario: Scenario, evidence: Evidence) -> Iterator[str]:
     for entry in evidence.entries:
         if entry.kind == "preflight" and entry.data["ok"]:
             green.add((entry.run, entry.data["script_sha256"]))
-        if entry.kind == "job_intent" and (entry.run, entry.data["script_sha256"]) not in green:
+        is_training = entry.kind == "job_intent" and entry.data["purpose"] == "train"  # others run programs of our own
+        if is_training and (entry.run, entry.data["script_sha256"]) not in green:
             yield f"script {entry.data['script_sha256'][:8]} was submitted without a green preflight"
 
 
