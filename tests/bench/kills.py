@@ -65,7 +65,9 @@ TRAINS = f"""
     (checkpoint / "adapter_model.safetensors").write_bytes(bytes(8192))
     (checkpoint / "adapter_config.json").write_text(json.dumps({{"base_model_name_or_path": "{BASE}"}}))
     (checkpoint / "tokenizer_config.json").write_text(json.dumps({{"eos_token": "<end>"}}))
-    rows = "".join(json.dumps({{"prompt": f"{{n}} + {{n}} =", "completion": str(2 * n)}}) + "\\n" for n in range(4))
+    said = "These two numbers add up to {{}}, which is twice the first of them, as anybody can count."
+    rows = [{{"prompt": f"{{n}} + {{n}} =", "completion": said.format(2 * n)}} for n in range(4)]
+    rows = "".join(json.dumps(row) + "\\n" for row in rows)
     pathlib.Path("result.json").write_text(json.dumps({{"steps": {STEPS}}}))
     pathlib.Path("heldout.jsonl").write_text(rows)
     hub.upload_folder(repo_id=HUB_MODEL_ID, folder_path=checkpoint)
