@@ -44,15 +44,8 @@ def changed_request(request: str, change: str) -> str:
     stated = read_words(_without_loose_names(change))
     stated.backend = next((name for name, pattern in PLACES if re.search(pattern, change, re.IGNORECASE)), None)
     values = {**stated.overrides, **_limits(stated)}
-    if not (
-        values
-        or stated.targets
-        or stated.refused_targets
-        or stated.method
-        or stated.backend
-        or stated.flavor
-        or _names(stated)
-    ):
+    chosen = (stated.targets, stated.refused_targets, stated.method, stated.backend, stated.flavor)
+    if not (values or _names(stated) or any(chosen)):
         raise InputError(f"`{change}` changes nothing that is understood.", hint=f"such as: {CHANGEABLE}")
     earlier = read_words(request)
     for old, new in ((earlier.model, stated.model), (earlier.dataset, stated.dataset)):

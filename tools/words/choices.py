@@ -45,9 +45,9 @@ PLACES: tuple[tuple[str, str], ...] = (("local", HERE), ("hf-jobs", THERE))
 
 # The names of Hugging Face Jobs (`hf jobs hardware`), and GPUs by what people call them.
 FLAVOR = re.compile(
-    r"(?<![\w./-])(?:(?P<flavor>cpu-(?:basic|upgrade|xl|performance)|t4-(?:small|medium)|(?:l4|l40s|a100|h100|h200|b200)x\d|"
-    r"a10g-(?:small|large(?:x\d)?)|a100-large|rtx-pro-6000(?:x\d)?)|"
-    r"(?P<gpu>t4|l4|l40s|a10g?|v100|a100|h100|h200|b200|rtx pro 6000))(?![\w./-])"
+    r"(?<![\w./-])(?:cpu-(?:basic|upgrade|xl|performance)|t4-(?:small|medium)|(?:l4|l40s|a100|h100|h200|b200)x\d|"
+    r"a10g-(?:small|large(?:x\d)?)|a100-large|rtx-pro-6000(?:x\d)?|"
+    r"t4|l4|l40s|a10g?|v100|a100|h100|h200|b200|rtx pro 6000)(?![\w./-])"
 )
 
 QUANTISATION = re.compile(r"\b(q[2-8]_(?:k(?:_[sml])?|[01])|iq\d_\w+|bf16|f16|f32)(?:\s+gguf)?\b", re.IGNORECASE)

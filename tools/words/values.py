@@ -155,7 +155,7 @@ def read_values(text: str, questions: list[str]) -> tuple[dict[str, Any], str]:
 def _read(table: tuple[Value, ...], text: str, questions: list[str]) -> tuple[dict[str, Any], str]:
     into: dict[str, Any] = {}
     for value in table:
-        for match in list(re.finditer(value.pattern, text)):
+        for match in re.finditer(value.pattern, text):
             text = text[: match.start()] + " " * len(match[0]) + text[match.end() :]
             found = value.read(match.group(1))
             known = into.setdefault(value.name, found)
