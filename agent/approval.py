@@ -80,14 +80,19 @@ def _says_yes(decide: Decide, quote: Quote | ScheduleQuote) -> bool:
     return bool(answer)
 
 
+DOES = {"train": "", "evaluate": "evaluates new checkpoints"}
+"""What a schedule does, in words; that it trains goes without saying."""
+
+
 def schedule_words(quote: ScheduleQuote) -> str:
     """Say when a schedule fires and what it may cost, in one line."""
     if quote.trigger.cron is None or quote.month_usd is None:
         when = f"at each commit to the dataset {quote.trigger.watched}"
         return f"{when}, on {quote.flavor}: at most ${quote.once_usd:.2f} each time, however many commits come"
-    what = "evaluates new checkpoints, " if quote.trigger.does == "evaluate" else ""
+    does = DOES[quote.trigger.does]
     return (
-        f"{what}cron `{quote.trigger.cron}` in UTC, on {quote.flavor}: at most ${quote.once_usd:.2f} each time, "
+        f"{does}{does and ', '}cron `{quote.trigger.cron}` in UTC, on {quote.flavor}: "
+        f"at most ${quote.once_usd:.2f} each time, "
         f"${quote.month_usd:.2f} a month ({quote.firings_a_month:.1f} times)"
     )
 

@@ -29,7 +29,7 @@ from ..tools.facts import (
 )
 from ..tools.journal import FACTS, Event
 from ..tools.later_cost import NAMES
-from .approval import words
+from .approval import DOES, words
 
 
 def fact_line(event: Event) -> Text | None:
@@ -145,8 +145,14 @@ def _rehearsed(script: SeriesScript) -> Text:
 
 def _schedule(schedule: Schedule) -> Text:
     when = schedule.trigger.cron or f"commits to {schedule.trigger.watched}"
-    what = "evaluates new checkpoints" if schedule.trigger.does == "evaluate" else ""
-    return _line(True, "schedule", schedule.state, what, when, f"ftagent schedules delete {schedule.id} ends it")
+    return _line(
+        True,
+        "schedule",
+        schedule.state,
+        DOES[schedule.trigger.does],
+        when,
+        f"ftagent schedules delete {schedule.id} ends it",
+    )
 
 
 def _ended(ended: Ended) -> Text:

@@ -59,9 +59,10 @@ def _series(settings: Settings, one: Standing) -> CheckpointSeries | None:
 
 
 def _line(one: Standing) -> str:
+    from ..approval import DOES
+
     when = one.when if one.kind == "cron" else f"commits to {one.when}"
-    what = "evaluates new checkpoints" if one.does == "evaluate" else ""
     ahead = f"next {one.next_at:%Y-%m-%d %H:%M} UTC" if one.next_at else ""
     last = f"last job {one.last_job}" if one.last_job else ""
-    parts = (one.id, one.state, when, one.flavor, what, f"run {one.run}", ahead, last)
+    parts = (one.id, one.state, when, one.flavor, DOES[one.does], f"run {one.run}", ahead, last)
     return "  ".join(part for part in parts if part)
