@@ -95,7 +95,7 @@ def _planner(options: argparse.Namespace) -> Iterator[Player]:
 
     llm.MAX_TOKENS_UNKNOWN = ANSWER_TOKENS
     log = Path(tempfile.gettempdir(), "ftagent-evals-llama.cpp.log")
-    with served_smollm2(options.cache_dir, log=log) as url:
+    with served_smollm2(options.cache_dir, log=log, slots=options.workers) as url:
         yield player("openai/smollm2", url)
 
 

@@ -19,12 +19,13 @@ ANSWER_TOKENS = 256
 
 
 @contextmanager
-def served_smollm2(cache_dir: Path | None, *, log: Path) -> Iterator[str]:
+def served_smollm2(cache_dir: Path | None, *, log: Path, slots: int = 1) -> Iterator[str]:
     """Yield the base URL of an OpenAI-compatible server; weights and GGUF file are made at the first call.
 
     Args:
         cache_dir: Where they lie; None: where ftagent keeps models made from packages.
         log: Where the server's output goes.
+        slots: Scenarios that ask at the same time; each keeps the beginning of its prompt in a slot of its own.
     """
     settings = load_settings({"cache_dir": cache_dir})
     found = resolve_model(NAME, settings, None).path
@@ -34,5 +35,5 @@ def served_smollm2(cache_dir: Path | None, *, log: Path) -> Iterator[str]:
         part = gguf.with_suffix(".part")
         convert(settings, Path(found), part, QUANTISATION, log=log)
         part.rename(gguf)
-    with serve(settings, gguf, log=log, context=CONTEXT) as url:
+    with serve(settings, gguf, log=log, context=CONTEXT, slots=slots) as url:
         yield f"{url}/v1"
