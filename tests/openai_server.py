@@ -51,6 +51,9 @@ def openai_server(script: Script) -> Iterator[OpenAiServer]:
             served.requests.append(body)
             reply = script(body)
             payload = reply.body if reply.body is not None else _payload(served, body, reply)
+            if body.get("stream") and reply.status == 200 and reply.body is None:
+                payload = _as_stream(json.loads(payload))
+                reply.headers = {"Content-Type": "text/event-stream", **reply.headers}
             self.send_response(reply.status)
             for name, value in {"Content-Type": "application/json", **reply.headers}.items():
                 self.send_header(name, value)
@@ -82,6 +85,17 @@ def _payload(served: OpenAiServer, body: dict[str, Any], reply: Reply) -> bytes:
     counted = len(_tokenizer().encode(prompts[-1], disallowed_special=()))
     served.prompt_tokens.append(counted)
     return json.dumps(_completion(body, reply, counted, counted * cached // len(prompts[-1]))).encode()
+
+
+def _as_stream(completion: dict[str, Any]) -> bytes:
+    """Return an answer as a provider streams it: a word an event, the usage last."""
+    message = completion["choices"][0]["message"]
+    deltas = [{"role": "assistant", "content": word + " "} for word in (message["content"] or "").split()]
+    chunk = {"id": completion["id"], "object": "chat.completion.chunk", "created": 0, "model": completion["model"]}
+    events = [{**chunk, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]} for delta in deltas]
+    events.append({**chunk, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
+    events.append({**chunk, "choices": [], "usage": completion["usage"]})
+    return b"".join(b"data: %s\n\n" % json.dumps(event).encode() for event in events) + b"data: [DONE]\n\n"
 
 
 def _same_beginning(one: str, other: str) -> int:
