@@ -16,9 +16,9 @@ from rich.text import Text
 from ..tools.facts import LlmCall, Quote, ScheduleQuote
 from ..tools.journal import Event
 from ..tools.run import llm_words
-from ..tools.wording import one_line
+from ..tools.wording import duration, one_line
 from .approval import offer, schedule_words
-from .fact_lines import duration, fact_line
+from .fact_lines import fact_line
 from .foreign import visible
 
 BARS = "▁▂▃▄▅▆▇█"

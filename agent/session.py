@@ -133,6 +133,8 @@ class Session(Commands):
         runs = [run for run in list_runs(self.settings.workdir) if run.id == self.current]
         if runs and runs[0].job is not None and runs[0].job_is_live:
             self._say(f"stopped looking on; job {runs[0].job.id} goes on. /watch, /resume or /cancel", "yellow")
+        elif runs and runs[0].ended is not None:
+            self._say("stopped", "yellow")
         elif runs:
             self._say(f"stopped; what was done is kept: /resume goes on with {runs[0].id}", "yellow")
         else:

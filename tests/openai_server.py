@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ class Reply:
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes | None = None
     """Sent as it stands, whatever it is."""
+    wait_s: float = 0.0
+    """Between two words of an answer that is streamed."""
     cut: bool = False
     """Whether the connection ends in the middle of the body."""
 
@@ -59,7 +62,11 @@ def openai_server(script: Script) -> Iterator[OpenAiServer]:
                 self.send_header(name, value)
             self.send_header("Content-Length", str(len(payload)))
             self.end_headers()
-            self.wfile.write(payload[: len(payload) // 2] if reply.cut else payload)
+            for event in payload.splitlines(keepends=True) if reply.wait_s else ():
+                self.wfile.write(event)
+                time.sleep(reply.wait_s if len(event) > 1 else 0.0)
+            if not reply.wait_s:
+                self.wfile.write(payload[: len(payload) // 2] if reply.cut else payload)
             self.close_connection = reply.cut
 
         def log_message(self, format: str, *args: Any) -> None:
