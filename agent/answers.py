@@ -21,7 +21,7 @@ from ..tools.outlook import total_steps
 from ..tools.report import advice, verdict
 from ..tools.run import Run
 from ..tools.statistics import in_words
-from .console import duration
+from ..tools.wording import duration
 
 BEFORE = 20
 """Points before a step that say what was usual there."""

@@ -12,6 +12,7 @@ from ..tools.facts import Approval, Quote, ScheduleApproval, ScheduleQuote
 from ..tools.jobs import hold_to_cap
 from ..tools.later_cost import NAMES
 from ..tools.run import Run
+from ..tools.wording import duration
 
 Decide = Callable[[Any], bool]
 """Answers a `Quote` or a `ScheduleQuote`; one that has a person behind it says so in its `asks_a_person`."""
@@ -100,17 +101,14 @@ def schedule_words(quote: ScheduleQuote) -> str:
 def offer(quote: Quote) -> str:
     """Say where a job would run, how long, and what it may cost at most, as a person is asked about it."""
     where = quote.flavor if quote.flavor == quote.backend else f"{quote.backend} · {quote.flavor}"
-    return f"{where} · {words(quote)} · at most ${quote.reserve_usd:.2f}"
+    most = f" · at most ${quote.reserve_usd:.2f}" if quote.reserve_usd else ""
+    return f"{where} · {words(quote)}{most}"
 
 
 def words(quote: Quote) -> str:
     """Say a quote in one line."""
-    minutes = [60 * hours for hours in (quote.hours.low, quote.hours.high)]
-    took = (
-        f"{minutes[0]:.0f}–{minutes[1]:.0f} min"
-        if minutes[1] < 120
-        else f"{minutes[0] / 60:.1f}–{minutes[1] / 60:.1f} h"
-    )
+    low, high = (duration(3600 * hours) for hours in (quote.hours.low, quote.hours.high))
+    took = f"{low} to {high}" if low != high else f"about {low}"
     cost = "no money" if quote.reserve_usd == 0 else f"${quote.cost_usd.low:.2f}–${quote.cost_usd.high:.2f}"
     parts = [f"{NAMES[p.purpose]} on {p.flavor} at most ${p.reserve_usd:.2f}" for p in quote.parts]
     with_parts = f" (with {', '.join(parts)})" if parts else ""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from smolagents.models import ChatMessage, MessageRole
 
 from ..tools.compare import comparison
 from ..tools.curves import show_metrics
 from ..tools.errors import BudgetExceeded, ToolError
-from ..tools.facts import LlmCall
+from ..tools.facts import LlmCall, Note
 from ..tools.run import Run
 from ..tools.settings import Settings
 from .answers import at_step
@@ -30,13 +30,22 @@ INSTRUCTIONS = (
 )
 
 
-def answer_by_llm(question: str, runs: Sequence[Run], settings: Settings) -> str:
+def answer_by_llm(
+    question: str,
+    runs: Sequence[Run],
+    settings: Settings,
+    *,
+    before: Sequence[tuple[str, str]] = (),
+    on_text: Callable[[str], None] = lambda _: None,
+) -> str:
     """Return what the LLM of the settings answers; the call is booked in the first run's journal.
 
     Args:
         question: A person's words.
         runs: The runs that it is about, the one in hand first; at least one.
         settings: Name the LLM.
+        before: Questions and answers of the same talk, the oldest first.
+        on_text: Called with the answer as far as it has come.
 
     Raises:
         BudgetExceeded: The call could go over that run's cap.
@@ -44,18 +53,23 @@ def answer_by_llm(question: str, runs: Sequence[Run], settings: Settings) -> str
     """
     llm = connect(settings)
     run = runs[0]
-    messages = _messages(question, runs)
+    messages = _messages(question, runs, before)
     run.journal.acquire()
     try:
         _hold_to_cap(run, llm, messages)
-        reply = llm.generate(messages)
+        try:
+            reply = llm.stream(messages, on_text)
+        except KeyboardInterrupt:
+            if said := llm.given_up(messages, []):
+                run.record(Note(code="price", text=said))
+            raise
         run.record(_booked(llm, reply))
     finally:
         run.journal.release()
     return str(reply.content or "").strip() or "The LLM gave no answer."
 
 
-def _messages(question: str, runs: Sequence[Run]) -> list[ChatMessage]:
+def _messages(question: str, runs: Sequence[Run], before: Sequence[tuple[str, str]]) -> list[ChatMessage]:
     parts = [as_data(_facts(run), FACTS_CHARS // len(runs)) for run in runs]
     steps = [int(step.replace(",", "")) for step in re.findall(r"\bstep\s*(\d[\d,]*)", question.lower())]
     parts += [as_data(f"{_metrics(runs[0], step)}\n{at_step(runs[0], step)}", TABLE_CHARS) for step in steps[:2]]
@@ -63,10 +77,11 @@ def _messages(question: str, runs: Sequence[Run]) -> list[ChatMessage]:
     if len(runs) > 1:
         parts.append(as_data(comparison(list(runs)), TABLE_CHARS))
     text = "\n\n".join([*parts, f"Question: {question}"])
-    return [
-        ChatMessage(role=role, content=[{"type": "text", "text": said}])
-        for role, said in ((MessageRole.SYSTEM, INSTRUCTIONS), (MessageRole.USER, text))
-    ]
+    talk = [(MessageRole.SYSTEM, INSTRUCTIONS)]
+    for asked, answered in before:
+        talk += [(MessageRole.USER, f"Question: {asked}"), (MessageRole.ASSISTANT, answered)]
+    talk.append((MessageRole.USER, text))
+    return [ChatMessage(role=role, content=[{"type": "text", "text": said}]) for role, said in talk]
 
 
 def _facts(run: Run) -> str:

@@ -16,14 +16,16 @@ from rich.text import Text
 from ..tools.facts import LlmCall, Quote, ScheduleQuote
 from ..tools.journal import Event
 from ..tools.run import llm_words
-from ..tools.wording import one_line
+from ..tools.wording import duration, one_line
 from .approval import offer, schedule_words
-from .fact_lines import duration, fact_line
+from .fact_lines import fact_line
+from .foreign import visible
 
 BARS = "▁▂▃▄▅▆▇█"
 CURVE_WIDTH = 24
 LINE_CHARS = 60
 QUESTION_CHARS = 1000
+SAID_CHARS = 600
 QUIET_S = 15.0  # without a terminal, progress is a line now and then
 
 STEP_WORDS = {
@@ -80,6 +82,9 @@ class RunConsole:
         elif event.kind == "alert":
             self.rest()
             self.console.print(Text(f"! {event.data['rule']}: {event.data['text']}", style="yellow"), soft_wrap=True)
+        elif event.kind == "said":
+            self.rest()
+            self.console.print(Text(f"  {one_line(visible(event.data['text']), SAID_CHARS)}", style="italic"))
         elif event.kind == "progress":
             self._show(progress_line(self._step, event.data), now_and_then=True)
 

@@ -8,6 +8,7 @@ Transient kinds, those of `tools.told.TOLD`, have no `seq`:
     progress    a long step is under way             {"step", …}: for training `step`, `loss`, `tokens_per_s`, …
     example     a row as the trainer sees it         {"row", "segments": [[text, whether it carries loss], …]}
     alert       a rule fired while a job runs        {"level", "rule", "text", "step"}
+    said        words of the LLM beside its call     {"text"}
     asks        a person is asked to approve         {"text"}
     watched     `ftagent watch` saw a job's end      {"stage", "text"}
     error       the run stops here                   {"code", "message", "hint"}

@@ -29,6 +29,7 @@ from ..tools.facts import (
 )
 from ..tools.journal import FACTS, Event
 from ..tools.later_cost import NAMES
+from ..tools.wording import duration
 from .approval import DOES, words
 
 
@@ -188,12 +189,3 @@ LINES: dict[type[Fact], Callable[[Any], Text | None]] = {
 def _line(good: bool, title: str, *parts: str) -> Text:
     mark = Text("✓ " if good else "✗ ", style="green" if good else "red")
     return mark + Text(f"{title:<11}", style="bold") + Text(" · ".join(part for part in parts if part))
-
-
-def duration(seconds: float) -> str:
-    """Say seconds as people do: `45 s`, `3 min`, `2.5 h`."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"

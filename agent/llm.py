@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
-from smolagents.models import ChatMessage, LiteLLMModel
+from smolagents.models import ChatMessage, LiteLLMModel, MessageRole, TokenUsage
 
 from ..tools.errors import UserError
 from ..tools.settings import Settings
@@ -113,9 +113,39 @@ class Llm(LiteLLMModel):
             TooLong: The prompt is longer than the model's window.
             litellm.exceptions.BadRequestError: The server does not take what was sent.
         """
+        return self._patiently(partial(super().generate, messages, *args, **options))
+
+    def stream(self, messages: list[ChatMessage], on_text: Callable[[str], None]) -> ChatMessage:
+        """Ask for words and no calls, and show them as they come; as patient as `generate`, with the same errors.
+
+        Args:
+            messages: The prompt.
+            on_text: Called with the whole answer so far, which begins anew where it had to be asked for again.
+        """
+        return self._patiently(partial(self._streamed, messages, on_text))
+
+    def _streamed(self, messages: list[ChatMessage], on_text: Callable[[str], None]) -> ChatMessage:
+        import litellm
+
+        asked = self._prepare_completion_kwargs(
+            messages=list(messages), model=self.model_id, api_base=self.api_base, api_key=self.api_key
+        )
+        chunks, text = [], ""
+        for chunk in self.client.completion(**asked, stream=True, stream_options={"include_usage": True}):
+            chunks.append(chunk)
+            if more := chunk.choices[0].delta.content if chunk.choices else None:
+                text += more
+                on_text(text)
+        whole: Any = litellm.stream_chunk_builder(chunks, messages=asked["messages"])
+        if whole is None:
+            raise litellm.exceptions.APIConnectionError("the answer was empty", "", str(self.model_id))
+        usage = TokenUsage(whole.usage.prompt_tokens, whole.usage.completion_tokens)
+        return ChatMessage(role=MessageRole.ASSISTANT, content=text, raw=whole, token_usage=usage)
+
+    def _patiently(self, ask: Callable[[], ChatMessage]) -> ChatMessage:
         for tried in range(1, TRIES + 1):
             try:
-                return unless_stopped(partial(super().generate, messages, *args, **options))
+                return unless_stopped(ask)
             except Exception as error:
                 if is_too_long(error):
                     raise TooLong from error
@@ -152,6 +182,15 @@ class Llm(LiteLLMModel):
             return None
         each = (self.info.get("input_cost_per_token") or 0.0, self.info.get("output_cost_per_token") or 0.0)
         return prompt_tokens * each[0] + self.answer_tokens * each[1]
+
+    def given_up(self, messages: list[Any], tools: list[Any]) -> str:
+        """Say what a call may cost that was given up before its answer was there; empty where it costs nothing."""
+        worst = self.worst_usd(self.count(messages, tools))
+        return (
+            f"A call of `{self.model_id}` was given up; its provider may charge up to ${worst:.4f} for it."
+            if worst
+            else ""
+        )
 
     def cost_usd(self, message: ChatMessage) -> float | None:
         """Return what a call cost by litellm's table, cached tokens at their own price; None where it has none."""

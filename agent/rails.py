@@ -50,6 +50,8 @@ class Reply:
     call: str | None
     valid: bool
     mended: bool
+    words: str = ""
+    """What it said beside the call."""
 
 
 class RailedPlanner(Model):
@@ -97,8 +99,7 @@ class RailedPlanner(Model):
                 raise
             return self._take_over(error.message.rstrip("."))
         except Stopped:
-            if worst := self.llm.worst_usd(self.llm.count(messages, list(tools))):
-                said = f"A call of `{self.model_id}` was given up; its provider may charge up to ${worst:.4f} for it."
+            if said := self.llm.given_up(messages, list(tools)):
                 self._note("price", said)
             raise
         self.answered += 1
@@ -106,6 +107,8 @@ class RailedPlanner(Model):
         if self._bad >= (HELD_AFTER_KNOWN if self._is_known else HELD_AFTER):
             self._hold_harder()
         self.progress.called(reply.call, reply.message)
+        if reply.words:
+            self.toolbox.run.journal.tell("said", text=reply.words)
         return reply.message
 
     def parse_tool_calls(self, message: ChatMessage) -> ChatMessage:
@@ -233,7 +236,8 @@ def read_reply(message: ChatMessage, tools: Sequence[Tool]) -> Reply:
         message.tool_calls = None
         return Reply(message=message, call=None, valid=False, mended=False)
     message.tool_calls = tool_call(name, given).tool_calls
-    return Reply(message=message, call=name, valid=_is_valid(name, given, tools), mended=mended)
+    beside = text.strip() if call is None else ""  # text that the call was read from is no comment on it
+    return Reply(message=message, call=name, valid=_is_valid(name, given, tools), mended=mended, words=beside)
 
 
 def _given(name: str, arguments: Any, known: Tools) -> tuple[Any, bool]:

@@ -22,6 +22,8 @@ _QUESTION = re.compile(
     r"warum|wieso|was|welche\w*|wie|wann|wo)\b",
     re.IGNORECASE,
 )
+REMEMBERED = 3
+"""Questions that an LLM is told again with the next: "and the one before?" means nothing alone."""
 _TRAINS = re.compile(r"\b(?:fine-?\s?tun\w*|train\w*|distil\w*|teach|align|sft|dpo|grpo|kto|rloo)\b", re.IGNORECASE)
 
 
@@ -113,7 +115,11 @@ class Session(Commands):
             from .asked import answer_by_llm
 
             try:
-                self._show(answer_by_llm(question, runs[:2], self.settings))
+                with self._answering() as show:
+                    before = self.talked[-REMEMBERED:]
+                    said = answer_by_llm(question, runs[:2], self.settings, before=before, on_text=show)
+                self.talked.append((question, said))
+                self._show(said)
                 return DONE
             except FtagentError as error:
                 self._say(f"{error} The journal itself says:", "yellow")
@@ -127,6 +133,8 @@ class Session(Commands):
         runs = [run for run in list_runs(self.settings.workdir) if run.id == self.current]
         if runs and runs[0].job is not None and runs[0].job_is_live:
             self._say(f"stopped looking on; job {runs[0].job.id} goes on. /watch, /resume or /cancel", "yellow")
+        elif runs and runs[0].ended is not None:
+            self._say("stopped", "yellow")
         elif runs:
             self._say(f"stopped; what was done is kept: /resume goes on with {runs[0].id}", "yellow")
         else:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.live import Live
 from rich.markdown import Markdown
+from rich.segment import Segment
+from rich.spinner import Spinner
 from rich.text import Text
 
 from ..tools.journal import Event
@@ -49,6 +54,8 @@ class Talk:
         self.person = decide
         self.current: str | None = None
         """The run that the talk is about."""
+        self.talked: list[tuple[str, str]] = []
+        """What an LLM was asked about runs, and what it answered."""
         self.agent = FineTuneAgent(
             settings=settings,
             approve=decide,
@@ -109,8 +116,30 @@ class Talk:
         else:
             self.out.print(markdown, markup=False, soft_wrap=True)
 
+    @contextmanager
+    def _answering(self) -> Iterator[Callable[[str], None]]:
+        """Yield what shows an answer while it comes; in a pipe it is shown at its end alone."""
+        if not self.out.is_terminal:
+            yield lambda _: None
+            return
+        with Live(Spinner("dots", Text("asking …", "dim")), console=self.out, transient=True) as live:
+            yield lambda markdown: live.update(_Tail(visible(markdown)))
+
     def _say(self, text: str, style: str = "") -> None:
         self.told.console.print(Text(text, style=style), soft_wrap=True)
 
     def _plain(self, text: str) -> None:
         self.out.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+class _Tail:
+    """The end of a text that may be higher than the screen: what is written now is what is read now."""
+
+    def __init__(self, markdown: str) -> None:
+        self.markdown = Markdown(markdown)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        lines = console.render_lines(self.markdown, options, pad=False)
+        for line in lines[-max(1, options.max_height - 1) :]:
+            yield from line
+            yield Segment.line()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ class Reply:
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes | None = None
     """Sent as it stands, whatever it is."""
+    wait_s: float = 0.0
+    """Between two words of an answer that is streamed."""
     cut: bool = False
     """Whether the connection ends in the middle of the body."""
 
@@ -51,12 +54,19 @@ def openai_server(script: Script) -> Iterator[OpenAiServer]:
             served.requests.append(body)
             reply = script(body)
             payload = reply.body if reply.body is not None else _payload(served, body, reply)
+            if body.get("stream") and reply.status == 200 and reply.body is None:
+                payload = _as_stream(json.loads(payload))
+                reply.headers = {"Content-Type": "text/event-stream", **reply.headers}
             self.send_response(reply.status)
             for name, value in {"Content-Type": "application/json", **reply.headers}.items():
                 self.send_header(name, value)
             self.send_header("Content-Length", str(len(payload)))
             self.end_headers()
-            self.wfile.write(payload[: len(payload) // 2] if reply.cut else payload)
+            for event in payload.splitlines(keepends=True) if reply.wait_s else ():
+                self.wfile.write(event)
+                time.sleep(reply.wait_s if len(event) > 1 else 0.0)
+            if not reply.wait_s:
+                self.wfile.write(payload[: len(payload) // 2] if reply.cut else payload)
             self.close_connection = reply.cut
 
         def log_message(self, format: str, *args: Any) -> None:
@@ -82,6 +92,17 @@ def _payload(served: OpenAiServer, body: dict[str, Any], reply: Reply) -> bytes:
     counted = len(_tokenizer().encode(prompts[-1], disallowed_special=()))
     served.prompt_tokens.append(counted)
     return json.dumps(_completion(body, reply, counted, counted * cached // len(prompts[-1]))).encode()
+
+
+def _as_stream(completion: dict[str, Any]) -> bytes:
+    """Return an answer as a provider streams it: a word an event, the usage last."""
+    message = completion["choices"][0]["message"]
+    deltas = [{"role": "assistant", "content": word + " "} for word in (message["content"] or "").split()]
+    chunk = {"id": completion["id"], "object": "chat.completion.chunk", "created": 0, "model": completion["model"]}
+    events = [{**chunk, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]} for delta in deltas]
+    events.append({**chunk, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
+    events.append({**chunk, "choices": [], "usage": completion["usage"]})
+    return b"".join(b"data: %s\n\n" % json.dumps(event).encode() for event in events) + b"data: [DONE]\n\n"
 
 
 def _same_beginning(one: str, other: str) -> int:

@@ -12,6 +12,7 @@ from .errors import ToolError
 from .flavor import Flavor
 from .ledger import correction
 from .settings import Settings
+from .wording import duration
 from .work import Work
 
 # Among plans that take about as long, the one with the least memory is taken.
@@ -33,7 +34,7 @@ class Limits:
     def why_not(self, plan: Plan) -> str:
         """Say which limit the plan breaks, or nothing."""
         if self.hours is not None and plan.hours > self.hours:
-            return f"takes {time_words(plan.hours)}"
+            return f"takes {duration(3600 * plan.hours)}"
         if self.usd is not None and plan.cost_usd > self.usd:
             return f"costs ${plan.cost_usd:.2f}"
         return ""
@@ -105,8 +106,8 @@ def refuse(plans: Sequence[Plan], search: Search, limits: Limits) -> NoReturn:
     if limits.hours is not None and all(plan.hours > limits.hours for plan in fitting):
         fastest = min(fitting, key=lambda plan: plan.hours)
         raise ToolError(
-            f"{fastest.words} takes {time_words(fastest.hours)} for {fastest.tokens:,} tokens, and the limit is "
-            f"{time_words(limits.hours)}.",
+            f"{fastest.words} takes {duration(3600 * fastest.hours)} for {fastest.tokens:,} tokens, and the limit is "
+            f"{duration(3600 * limits.hours)}.",
             hint=f"max_hours {math.ceil(100 * fastest.hours) / 100:g}, or fewer epochs",
         )
     in_time = [plan for plan in fitting if limits.hours is None or plan.hours <= limits.hours]
@@ -116,11 +117,6 @@ def refuse(plans: Sequence[Plan], search: Search, limits: Limits) -> NoReturn:
         f"{cheapest.tokens:,} tokens, and the budget is ${limits.usd:.2f}.",
         hint=f"a budget of ${math.ceil(100 * cheapest.cost_usd) / 100:.2f}, or fewer epochs",
     )
-
-
-def time_words(hours: float) -> str:
-    """Say a time to people."""
-    return f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.0f} min"
 
 
 def shortage(plan: Plan) -> str:

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 
 from .candidates import Plan
 from .catalog import Catalog
-from .choice import Limits, Search, shortage, time_words, unique_flavors
+from .choice import Limits, Search, shortage, unique_flavors
 from .facts import Candidate, HardwareChoice, Range
 from .flavor import Flavor
 from .ledger import correction
+from .wording import duration
 from .work import Work
 
 # How far a run strays from what is expected while nothing else happens on the machine; and on a GPU that no training
@@ -147,6 +148,5 @@ def _beside(plan: Plan, plans: Sequence[Plan], limits: Limits) -> str:
     fastest = min((p for p in plans if p.fits and limits.hold(p)), key=lambda p: (p.hours, p.cost_usd))
     if fastest.flavor is plan.flavor:
         return "cheapest and fastest of what fits"
-    return (
-        f"the cheapest; the fastest is {fastest.flavor.name}, {time_words(fastest.hours)} for ${fastest.cost_usd:.2f}"
-    )
+    took = duration(3600 * fastest.hours)
+    return f"the cheapest; the fastest is {fastest.flavor.name}, {took} for ${fastest.cost_usd:.2f}"

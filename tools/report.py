@@ -19,6 +19,7 @@ from .plots import draw_lengths
 from .rendering import source_of
 from .run import Run, experiment_name, llm_words, refold, report_path
 from .statistics import in_words
+from .wording import duration
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -217,7 +218,7 @@ def _fitting(candidates: tuple[Candidate, ...], most: int = 8) -> list[Candidate
 def _hours(value: Range | float) -> str:
     if isinstance(value, Range):
         return f"{_hours(value.low)} – {_hours(value.high)}, expected {_hours(value.expected)}"
-    return f"{value * 60:.1f} min" if value < 2 else f"{value:.1f} h"
+    return duration(3600 * value)
 
 
 def _usd(value: Range | float) -> str:

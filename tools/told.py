@@ -43,6 +43,12 @@ class Example(Fact):
     """Text, and whether it carries loss."""
 
 
+class Said(Fact):
+    """The planner's LLM said something beside its call: what it makes of what it saw, and what it is about to do."""
+
+    text: str
+
+
 class Asks(Fact):
     """A person is asked to approve."""
 
@@ -69,6 +75,7 @@ TOLD: dict[str, type[Fact]] = {
     "progress": Progress,
     "example": Example,
     "alert": Alert,
+    "said": Said,
     "asks": Asks,
     "watched": Watched,
     "error": Failed,

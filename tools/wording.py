@@ -1,4 +1,4 @@
-"""Foreign text, made fit to stand in a message."""
+"""Foreign text, made fit to stand in a message; and time as people say it."""
 
 from __future__ import annotations
 
@@ -24,3 +24,12 @@ def without_secrets(text: str) -> str:
     for what, pattern in SECRETS.items():
         text = re.sub(pattern, f"[{what}]", text)
     return text
+
+
+def duration(seconds: float) -> str:
+    """Say seconds as people do: `45 s`, `3 min`, `2.5 h`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

@@ -7,9 +7,11 @@ import math
 from pathlib import Path
 
 import pytest
-from ftagent.agent.console import RunConsole, curve, duration, progress_line
+from ftagent.agent.console import RunConsole, curve, progress_line
 from ftagent.agent.loop import FineTuneAgent
 from ftagent.tools.facts import Quote, Range
+from ftagent.tools.journal import Event
+from ftagent.tools.wording import duration
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
@@ -81,7 +83,16 @@ def test_a_person_is_shown_the_quote_before_answering(monkeypatch: pytest.Monkey
     )
     assert RunConsole(console).ask(quote)
     assert asked == ["Start this job? [y/N] "]
-    assert "hf-jobs · l4x1 · 30–90 min, $0.50–$1.50 · at most $2.00" in out.getvalue()
+    assert "hf-jobs · l4x1 · 30 min to 1.5 h, $0.50–$1.50 · at most $2.00" in out.getvalue()
+
+
+def test_what_a_planner_says_is_shown_without_what_steers_a_terminal() -> None:
+    out = io.StringIO()
+    told = Event.model_validate(
+        {"run": "r", "seq": None, "at": "2026-11-26T00:00:00Z", "kind": "said", "data": {"text": "Now\x1b[2J\nrank 8."}}
+    )
+    RunConsole(Console(file=out, width=100))(told)
+    assert out.getvalue() == "  Now[2J rank 8.\n"
 
 
 @given(st.lists(st.one_of(st.none(), st.floats()), max_size=60))

@@ -16,6 +16,7 @@ from ftagent.agent.toolbox import Toolbox
 from ftagent.tools.errors import UserError
 from ftagent.tools.run import Run, new_run
 from ftagent.tools.settings import load_settings
+from ftagent.tools.told import Said
 
 from ..openai_server import Reply, Script, openai_server
 from . import instant
@@ -110,6 +111,25 @@ def test_several_calls_in_one_reply_count_as_the_first(workdir: Path) -> None:
     message.tool_calls = [*(message.tool_calls or []), *(tool_call("submit_job", {}).tool_calls or [])]
     calls = read_reply(message, []).message.tool_calls
     assert calls is not None and [call.function.name for call in calls] == ["plan_run"]
+
+
+def test_what_a_planner_says_beside_a_call_is_told_and_what_is_the_call_is_not(workdir: Path) -> None:
+    said: list[str] = []
+
+    def commenting(body: dict[str, Any]) -> Reply:
+        step = expected_step(body)
+        if step == "plan_run":
+            return Reply(content='{"name": "plan_run", "arguments": {}}')
+        return replace(strong(body), content=f"Now {step}.\x1b[2J")
+
+    with openai_server(commenting) as server:
+        settings = load_settings({"llm": "openai/scripted", "llm_base_url": server.url})
+        agent = FineTuneAgent(settings=settings, approve=True)
+        for event in agent.stream(REQUEST):
+            if event.kind == "said":
+                assert isinstance(event.payload, Said)
+                said.append(event.payload.text)
+    assert [text.split(".")[0] for text in said] == [f"Now {step}" for step in [*STEPS[1:], None]]
 
 
 def test_a_rate_limit_is_waited_out(workdir: Path) -> None:

@@ -16,8 +16,9 @@ from ftagent.agent.loop import FineTuneAgent
 from ftagent.tools.errors import UserError
 from ftagent.tools.run import Run
 from ftagent.tools.settings import load_settings
+from smolagents.models import ChatMessage, MessageRole
 
-from ..openai_server import Reply, Script, openai_server
+from ..openai_server import OpenAiServer, Reply, Script, openai_server
 from .instant import REQUEST, instant_tools
 from .scripted_llm import STEPS, strong
 
@@ -32,7 +33,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return waited
 
 
-def faulty(*faults: Reply, at: int = 0) -> Script:
+def faulty(*faults: Reply, at: int = 0, then: Script = strong) -> Script:
     """A strong planner that fails in these ways first, or from its call number `at` on."""
     left = list(faults)
     calls = 0
@@ -40,7 +41,7 @@ def faulty(*faults: Reply, at: int = 0) -> Script:
     def answer(body: dict[str, Any]) -> Reply:
         nonlocal calls
         calls += 1
-        return left.pop(0) if left and calls > at else strong(body)
+        return left.pop(0) if left and calls > at else then(body)
 
     return answer
 
@@ -179,3 +180,29 @@ def test_a_server_that_never_answers_does_not_hold_up_a_stop(workdir: Path, orde
         assert asked.is_set() and result.stopped and time.monotonic() - began < 30  # one call may take 120 s
         released.set()
     assert result.run.status == ("cancelled" if order == "end the job" else "planned")
+
+
+def _asked(server: OpenAiServer, shown: list[str], model: str = "openai/scripted") -> ChatMessage:
+    planner = llm.connect(load_settings({"llm": model, "llm_base_url": server.url}))
+    question = [ChatMessage(role=MessageRole.USER, content=[{"type": "text", "text": "is it better?"}])]
+    return planner.stream(question, shown.append)
+
+
+def test_an_answer_is_shown_as_it_comes_and_booked_as_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
+    shown: list[str] = []
+    with openai_server(lambda _: Reply(content="It is better.")) as server:
+        message = _asked(server, shown, "openai/gpt-4o-mini")
+        booked = llm.connect(load_settings({"llm": "openai/gpt-4o-mini"})).cost_usd(message)
+    assert [text.split() for text in shown] == [["It"], ["It", "is"], ["It", "is", "better."]]
+    assert message.token_usage is not None and message.token_usage.input_tokens == server.prompt_tokens[0]
+    assert booked and booked == pytest.approx(server.prompt_tokens[0] * 0.15e-6 + 10 * 0.6e-6, rel=0.01)
+
+
+@pytest.mark.parametrize("fault", [Reply(status=503), Reply(content="It is much better.", cut=True)])
+def test_an_answer_that_breaks_off_is_asked_for_again(waits: list[float], fault: Reply) -> None:
+    shown: list[str] = []
+    with openai_server(faulty(fault, then=lambda _: Reply(content="It is better."))) as server:
+        message = _asked(server, shown)
+    assert str(message.content).split() == ["It", "is", "better."] and len(server.requests) == 2 and len(waits) == 1
+    assert shown[-1] == message.content

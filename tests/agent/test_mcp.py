@@ -119,7 +119,7 @@ def test_a_client_that_can_ask_its_person_is_asked_with_the_quote(workdir: Path,
         assert (await _call(client, "submit_job", run=run))["ok"]
 
     _talk(workdir, story, mode=mode, elicitation_callback=person)
-    assert len(asked) == len(answers) and "no money · at most $0.00. Start this job?" in asked[0]
+    assert len(asked) == len(answers) and "no money. Start this job?" in asked[0]
     run = find_run(workdir)
     assert run.job is not None and run.approval is not None and run.approval.by == "callable"
 

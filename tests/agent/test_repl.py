@@ -15,6 +15,7 @@ from ftagent.agent.cli import main
 from ftagent.tools.jobs import status_now
 from ftagent.tools.run import Run, find_run, list_runs
 
+from ..openai_server import Reply, openai_server
 from ..tools.conftest import Prove, prove, until
 from .instant import REQUEST, install
 
@@ -156,6 +157,32 @@ def test_lines_are_completed_kept_and_may_have_several_lines(
     again.prompt()
     again.child.send("\x1b[A\x1b[A\r")  # two lines up
     assert f"Run {run.id}" in again.prompt()
+
+
+def test_an_llm_s_answer_is_shown_while_it_comes_and_may_be_stopped(
+    workdir: Path, open_terminal: Callable[..., Terminal]
+) -> None:
+    chat = open_terminal()
+    chat.prompt()
+    chat.types(REQUEST)
+    chat.sees(r"Start this job\? \[y/N\] ")
+    chat.types("y")
+    chat.prompt()
+    many = " ".join(f"word{number}" for number in range(60))
+    with openai_server(lambda _: Reply(content=many, wait_s=0.2)) as server:
+        chat.types(f"/llm openai/scripted {server.url}")
+        chat.prompt()
+        chat.types("is it better?")
+        first = chat.sees("word3 ")
+        assert "word59" not in first
+        chat.child.sendintr()
+        assert "stopped" in chat.prompt()
+    with openai_server(lambda _: Reply(content="Yes, **better**.")) as server:
+        chat.types(f"/llm openai/scripted {server.url}")
+        chat.prompt()
+        chat.types("is it better?")
+        assert "Yes, better." in chat.prompt()
+    assert sum(note.code == "price" for note in _of(workdir)[0].notes) == 0  # this machine takes no money
 
 
 def test_ctrl_c_stops_the_turn_and_not_the_job(

@@ -129,6 +129,19 @@ def test_a_question_goes_to_the_llm_and_back_to_the_journal_when_that_fails(work
     assert "needs an LLM" in chat.says("why is the sky blue?")[1]
 
 
+def test_an_llm_is_told_what_was_said_before_and_no_more_than_three_times(workdir: Path) -> None:
+    chat = Chat(True)
+    chat.says(REQUEST)
+    with openai_server(lambda body: Reply(content=f"Answer {len(body['messages'])}.")) as server:
+        chat.says(f"/llm openai/scripted {server.url}")
+        for number in range(5):
+            chat.says(f"what is the number {number}?")
+    talks = [[str(message["content"]) for message in body["messages"]] for body in server.requests]
+    assert [len(talk) for talk in talks] == [2, 4, 6, 8, 8]
+    assert "Answer 2." in talks[1][2] and "number 0" in talks[1][1] and "<data>" not in talks[1][1]
+    assert "number 1" in talks[4][1]
+
+
 def test_looking_at_runs(workdir: Path) -> None:
     chat = Chat(True)
     chat.says(REQUEST)

@@ -206,7 +206,7 @@ def test_a_model_too_large_for_the_machine_is_refused(make: Any) -> None:
 
 
 def test_a_time_limit_that_nothing_meets_is_refused_with_the_time_it_takes(make: Any) -> None:
-    with pytest.raises(ToolError, match=r"takes \d+ min for 26,000 tokens, and the limit is 1 min") as refused:
+    with pytest.raises(ToolError, match=r"takes \d+ min for 26,000 tokens, and the limit is 60 s") as refused:
         pick_hardware(make(max_hours=1 / 60))
     assert refused.value.hint.startswith("max_hours 0.")
 
