@@ -13,6 +13,7 @@ from smolagents import Tool
 
 ANSWER_CHARS = 400
 """Of a free text that a weak model writes: it would not end by itself."""
+MOST_ITEMS = 16
 MOST_DESCRIPTION_CHARS = 160
 
 
@@ -42,7 +43,7 @@ def without_free_text(tools: Sequence[Tool]) -> list[Tool]:
 
 
 def _call_schema(tool: Tool, bare: bool) -> dict[str, Any]:
-    wanted = {name: _value_schema(name, entry) for name, entry in _arguments(tool, bare).items()}
+    wanted = {name: _value_schema(entry) for name, entry in _arguments(tool, bare).items()}
     arguments = {
         "type": "object",
         "properties": wanted,
@@ -61,10 +62,13 @@ def _arguments(tool: Tool, bare: bool) -> dict[str, dict[str, Any]]:
     return {name: entry for name, entry in tool.inputs.items() if not bare or not entry.get("nullable")}
 
 
-def _value_schema(name: str, entry: dict[str, Any]) -> dict[str, Any]:
+def _value_schema(entry: dict[str, Any]) -> dict[str, Any]:
+    """Return what a value must be; all that a model could go on writing for ever has an end."""
     schema = {key: value for key, value in entry.items() if key not in ("description", "nullable", "title")}
-    if schema.get("type") == "any":
-        return {}
+    if schema.get("type") == "any":  # smolagents' own tool, the last answer, takes anything
+        schema["type"] = "string"
+    if schema.get("type") == "array":
+        schema |= {"maxItems": MOST_ITEMS, "items": _value_schema(schema.get("items", {}))}
     if schema.get("type") == "string" and "enum" not in schema:
         schema["maxLength"] = ANSWER_CHARS
     return schema

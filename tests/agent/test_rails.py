@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ftagent.agent.constrained import response_format
 from ftagent.agent.loop import FineTuneAgent
-from ftagent.agent.toolbox import Toolbox
+from ftagent.agent.railed import OfferedTool
+from ftagent.agent.toolbox import TOOL_NAMES, Toolbox, tool_info
 from ftagent.tools.errors import InputError, UserError
 from ftagent.tools.facts import DatasetReport
 from ftagent.tools.run import Run, new_run
 from ftagent.tools.settings import load_settings
+from smolagents import FinalAnswerTool
 
 from ..openai_server import Reply, Script, openai_server
 from . import instant
@@ -59,6 +62,28 @@ def test_a_model_that_talks_is_held_to_a_schema_of_the_legal_calls_and_walks_the
     assert first is not None and set(names_in(first)) == {"plan_run", "read_skill", "show_run"}
     assert "tools" not in requests[1] and '{"name": "plan_run"' in str(requests[1]["messages"])
     assert [call.valid for call in run.llm_calls] == [False, *[True] * (len(STEPS) + 1)]
+
+
+def test_whatever_a_schema_lets_a_model_write_has_an_end(workdir: Path) -> None:
+    tools = [*(OfferedTool(tool_info(name)) for name in TOOL_NAMES), FinalAnswerTool()]
+    calls = response_format(tools, bare=False)["json_schema"]["schema"]["anyOf"]
+    ends = {
+        f"{call['properties']['name']['const']}.{name}": _ends(value)
+        for call in calls
+        for name, value in call["properties"]["arguments"]["properties"].items()
+    }
+    assert [name for name, does in ends.items() if not does] == ["write_script.overrides"]  # names of any trainer
+    assert "final_answer.answer" in ends and "export_gguf.quantisations" in ends
+
+
+def _ends(value: dict[str, Any]) -> bool:
+    match value.get("type"):
+        case "string":
+            return "enum" in value or "maxLength" in value
+        case "array":
+            return "maxItems" in value and _ends(value["items"])
+        case kind:
+            return kind in ("integer", "number", "boolean")
 
 
 def test_calls_that_lead_nowhere_are_held_to_bare_ones(workdir: Path) -> None:
