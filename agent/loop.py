@@ -26,6 +26,7 @@ from .endings import RunResult, end_stopped, ending, take_up
 from .events import stream_events
 from .llm import connect
 from .notify import notifiers
+from .planner import undecided
 from .railed import RailedAgent
 from .rails import planner_failure
 from .sweep import Sweep, run_sweep
@@ -234,6 +235,9 @@ class FineTuneAgent:
                 if carried is not None:
                     take_up(toolbox, carried)
                 answer = self._let_plan(toolbox)
+                if question := toolbox.open_question():  # an LLM has ended, and may not have passed it on
+                    toolbox.run.journal.tell("said", text=answer)
+                    raise undecided(question)
         except Stopped:
             return end_stopped(toolbox, stop.keeps_job)
         toolbox.run = toolbox.run.record(ending(toolbox.run, self.dry_run, answer))

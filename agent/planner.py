@@ -46,12 +46,11 @@ class BuiltinPlanner(Model):
         """
         if self.toolbox.last_error is not None:
             raise self.toolbox.last_error
-        spec = self.toolbox.run.spec
-        if spec is not None and spec.questions and not self.toolbox.answered:
+        if question := self.toolbox.open_question():
             asked = {answer.question for answer in self.toolbox.run.answers}
-            if "ask_user" not in self.toolbox.legal() or spec.questions[0] in asked:
-                raise InputError(spec.questions[0], hint="say it in the instruction")
-            return tool_call("ask_user", {"question": spec.questions[0]})
+            if "ask_user" not in self.toolbox.legal() or question in asked:
+                raise undecided(question)
+            return tool_call("ask_user", {"question": question})
         step = self.toolbox.expected()
         if step is None:
             return tool_call("final_answer", {"answer": summary(self.toolbox.run)})
@@ -60,6 +59,11 @@ class BuiltinPlanner(Model):
         if self._times > MOST_TIMES:
             raise ToolError(f"{step} was done {MOST_TIMES} times and is still the next step.", hint="this is a bug")
         return tool_call(step, {})
+
+
+def undecided(question: str) -> InputError:
+    """Return the error that ends a run which a person must decide something of first."""
+    return InputError(question, hint="say it in the instruction")
 
 
 def tool_call(name: str, arguments: dict[str, Any]) -> ChatMessage:

@@ -89,6 +89,8 @@ class RailedPlanner(Model):
             if not self._is_known:
                 self._hold_harder()  # its calls may be valid and still lead nowhere
             return self._take_over(self._over or why)
+        if self._level and not self._is_known and self.toolbox.expected() is None:
+            return self._take_over("the last words of a model that has to be held are no help")
         if why := self._unaffordable(messages, tools):
             self._over = why
             return self._take_over(why)

@@ -166,6 +166,11 @@ class Toolbox:
         kinds = [event.kind for event in self.run.journal.events if event.kind in ("plan_run", "answer")]
         return bool(kinds) and kinds[-1] == "answer"
 
+    def open_question(self) -> str | None:
+        """Return what a person must decide first, where none has answered."""
+        asked = self.run.spec.questions if self.run.spec is not None else ()
+        return asked[0] if asked and not self.answered else None
+
     def expected(self) -> str | None:
         """Return the step that comes next, or None when the way is at its end."""
         if self.run.spec is not None and self.run.spec.questions and self.answered:

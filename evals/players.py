@@ -63,8 +63,7 @@ class RailedPlayer:
         except Exception as error:  # noqa: BLE001  whatever it is: the judge says what it is worth
             return ending_of(error), _left(stage, seen.run_id)
         ending: Ending = result.run.ended.status if result.run.ended else "crashed"
-        asks = ending == "failed" and result.run.spec is not None and bool(result.run.spec.questions)
-        return Ended(ending="stops" if asks else ending, said=result.answer), result.run
+        return Ended(ending=ending, said=result.answer), result.run
 
 
 class PlainPlayer:

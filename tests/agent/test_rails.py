@@ -8,15 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ftagent.agent.constrained import response_format
 from ftagent.agent.loop import FineTuneAgent
-from ftagent.agent.railed import OfferedTool
-from ftagent.agent.toolbox import TOOL_NAMES, Toolbox, tool_info
+from ftagent.agent.planner import summary
+from ftagent.agent.toolbox import Toolbox
 from ftagent.tools.errors import InputError, UserError
 from ftagent.tools.facts import DatasetReport
 from ftagent.tools.run import Run, new_run
 from ftagent.tools.settings import load_settings
-from smolagents import FinalAnswerTool
 
 from ..openai_server import Reply, Script, openai_server
 from . import instant
@@ -41,6 +39,11 @@ def names_in(schema: dict[str, Any]) -> list[str]:
     return [call["properties"]["name"]["const"] for call in schema.get("anyOf", [schema])]
 
 
+def only_last_words_were_taken(run: Run) -> bool:
+    """Whether the model walked the whole way, and the built-in planner said how it ended."""
+    return ["took final_answer" in note.text for note in run.notes] == [True]
+
+
 def babbler(body: dict[str, Any]) -> Reply:
     """A tiny model: prose when it is free, whatever the schema begins with when it is held."""
     if schema_of(body) is None:
@@ -56,34 +59,13 @@ def test_a_model_that_talks_is_held_to_a_schema_of_the_legal_calls_and_walks_the
         return reply
 
     run, requests = run_with(held)
-    assert run.status == "completed" and run.notes == ()
+    assert run.status == "completed" and only_last_words_were_taken(run)
+    assert run.ended is not None and run.ended.reason == summary(run)
     assert schema_of(requests[0]) is None and "tools" in requests[0]
     first = schema_of(requests[1])
     assert first is not None and set(names_in(first)) == {"plan_run", "read_skill", "show_run"}
     assert "tools" not in requests[1] and '{"name": "plan_run"' in str(requests[1]["messages"])
-    assert [call.valid for call in run.llm_calls] == [False, *[True] * (len(STEPS) + 1)]
-
-
-def test_whatever_a_schema_lets_a_model_write_has_an_end(workdir: Path) -> None:
-    tools = [*(OfferedTool(tool_info(name)) for name in TOOL_NAMES), FinalAnswerTool()]
-    calls = response_format(tools, bare=False)["json_schema"]["schema"]["anyOf"]
-    ends = {
-        f"{call['properties']['name']['const']}.{name}": _ends(value)
-        for call in calls
-        for name, value in call["properties"]["arguments"]["properties"].items()
-    }
-    assert [name for name, does in ends.items() if not does] == ["write_script.overrides"]  # names of any trainer
-    assert "final_answer.answer" in ends and "export_gguf.quantisations" in ends
-
-
-def _ends(value: dict[str, Any]) -> bool:
-    match value.get("type"):
-        case "string":
-            return "enum" in value or "maxLength" in value
-        case "array":
-            return "maxItems" in value and _ends(value["items"])
-        case kind:
-            return kind in ("integer", "number", "boolean")
+    assert [call.valid for call in run.llm_calls] == [False, *[True] * len(STEPS)]
 
 
 def test_calls_that_lead_nowhere_are_held_to_bare_ones(workdir: Path) -> None:
@@ -101,10 +83,20 @@ def test_calls_that_lead_nowhere_are_held_to_bare_ones(workdir: Path) -> None:
         )
 
     run, requests = run_with(inventive)
-    assert run.status == "completed" and run.notes == ()
+    assert run.status == "completed" and only_last_words_were_taken(run)
     assert [call.valid for call in run.llm_calls].count(False) == 2
     last = schema_of(requests[5])
     assert last is not None and all("batch" not in str(call) for call in last["anyOf"])
+
+
+@pytest.mark.parametrize("said", ["The report is the report of the report.", "Say which rank you mean."])
+def test_what_a_person_must_decide_is_said_whatever_the_last_words_are(workdir: Path, said: str) -> None:
+    def ends(body: dict[str, Any]) -> Reply:
+        step = expected_step(body)
+        return Reply(tool="plan_run") if step == "plan_run" else Reply(tool="final_answer", arguments={"answer": said})
+
+    with pytest.raises(InputError, match="r is stated as 8 and as 16: which one holds"):
+        run_with(ends, "fine-tune Tiny-1M on rows.jsonl with rank 8 and rank 16")
 
 
 def test_a_server_that_takes_no_schema_is_asked_once(workdir: Path) -> None:
