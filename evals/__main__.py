@@ -30,12 +30,15 @@ def main() -> int:
         from .scoreboard import make_scoreboard, render
         from .sweep import sweep
 
-        def tell(verdict: Verdict) -> None:
-            mark = "ok  " if verdict.passed else "FAIL"
-            print(f"{mark} {verdict.id}  {verdict.evidence.cpu_seconds:.1f} s", file=sys.stderr, flush=True)
-
-        scenarios = load_scenarios(only=options.only, kind=options.kind)
-        verdicts = sweep(scenarios, player, workers=options.workers, on_verdict=tell)
+        scenarios = load_scenarios(only=options.only, kind=options.kind, each=options.each)
+        verdicts: list[Verdict] = []
+        try:
+            for verdict in sweep(scenarios, player, workers=options.workers):
+                verdicts.append(verdict)
+                mark = "ok  " if verdict.passed else "FAIL"
+                print(f"{mark} {verdict.id}  {verdict.evidence.seconds:.1f} s", file=sys.stderr, flush=True)
+        except KeyboardInterrupt:
+            print(f"stopped after {len(verdicts)} of {len(scenarios)} scenarios", file=sys.stderr)
         name = options.llm + (" (plain loop)" if options.plain else "")
         now = datetime.now(UTC)
         board = make_scoreboard(
@@ -45,7 +48,7 @@ def main() -> int:
     stem = "".join(c if c.isalnum() or c in ".-" else "-" for c in name).strip("-")
     (options.out / f"{stem}.md").write_text(render(board), encoding="utf-8")
     (options.out / f"{stem}.json").write_text(board.model_dump_json(indent=1), encoding="utf-8")
-    write_inspect_log(options.out / "logs", board, scenarios)
+    write_inspect_log(options.out / "logs", board, scenarios[: len(verdicts)])
     print(render(board))
     return 1 if board.total.forbidden else 0
 
@@ -59,6 +62,7 @@ def _options() -> argparse.Namespace:
         "--only", default="", help="scenarios whose category/name has this in it; several, parted by commas"
     )
     parser.add_argument("--kind", choices=("mechanical", "judgement"))
+    parser.add_argument("--each", type=int, help="this many scenarios of each category, evenly spread; all by default")
     parser.add_argument("--cache-dir", type=Path, help=f"where the weights of {SMALL} lie, or are made")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path("evals-results"))

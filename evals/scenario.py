@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from importlib.resources import files
+from itertools import groupby
 from typing import Any, Literal
 
 import yaml
@@ -138,12 +139,13 @@ class Suite(_Data):
     scenarios: tuple[Scenario, ...] = Field(min_length=1)
 
 
-def load_scenarios(*, only: str = "", kind: str | None = None) -> tuple[Scenario, ...]:
+def load_scenarios(*, only: str = "", kind: str | None = None, each: int | None = None) -> tuple[Scenario, ...]:
     """Return the scenarios whose id has one of the texts in `only` in it, in the order of their files.
 
     Args:
         only: Texts, parted by commas; empty for all scenarios.
         kind: `mechanical` or `judgement`.
+        each: How many of each category, evenly spread over its file; None for all.
 
     Raises:
         ValueError: A scenario is not as it should be, two have one name, or none is left.
@@ -153,7 +155,14 @@ def load_scenarios(*, only: str = "", kind: str | None = None) -> tuple[Scenario
     ids = [scenario.id for scenario in found]
     if twice := {id for id in ids if ids.count(id) > 1}:
         raise ValueError(f"two scenarios are called {', '.join(sorted(twice))}")
+    if each is not None:
+        found = [s for _, of in groupby(found, key=lambda s: s.category) for s in _spread(list(of), each)]
     return Suite(scenarios=tuple(found)).scenarios
+
+
+def _spread(scenarios: list[Scenario], most: int) -> list[Scenario]:
+    number = min(most, len(scenarios))
+    return [scenarios[len(scenarios) * place // number] for place in range(number)]
 
 
 def _all() -> Iterator[Scenario]:

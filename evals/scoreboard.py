@@ -89,8 +89,8 @@ def _grouped(verdicts: Sequence[Verdict], by: str) -> tuple[Score, ...]:
 
 HEAD = (
     "| | scenarios | passed | arrived | right choices | forbidden acts | steps | by the rail | LLM calls | tokens | $ "
-    "| CPU s |\n"
-    "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n"
+    "| s | CPU s |\n"
+    "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n"
 )
 
 
@@ -109,7 +109,8 @@ def _row(s: Score) -> str:
     money = f"{s.llm_usd + s.spent_usd:.2f}"
     return (
         f"| {s.name} | {s.scenarios} | {s.passed} ({s.passed / max(1, s.scenarios):.0%}) | {s.arrived} | {choices} | "
-        f"{s.forbidden} | {s.steps} | {s.rail_steps} | {s.llm_calls} | {s.tokens:,} | {money} | {s.cpu_seconds:.0f} |\n"
+        f"{s.forbidden} | {s.steps} | {s.rail_steps} | {s.llm_calls} | {s.tokens:,} | {money} | {s.seconds:.0f} | "
+        f"{s.cpu_seconds:.0f} |\n"
     )
 
 

@@ -9,7 +9,7 @@ import resource
 import signal
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from .checkout import use_checkout
@@ -27,20 +27,13 @@ class OutOfTime(Exception):
     """A scenario took longer than its limit."""
 
 
-def sweep(
-    scenarios: Sequence[Scenario],
-    player: Player,
-    *,
-    workers: int = 2,
-    on_verdict: Callable[[Verdict], None] = lambda _: None,
-) -> list[Verdict]:
-    """Play all scenarios and return the verdicts in their order.
+def sweep(scenarios: Sequence[Scenario], player: Player, *, workers: int = 2) -> Iterator[Verdict]:
+    """Play all scenarios and yield the verdicts in their order, each as soon as it is there.
 
     Args:
         scenarios: What to play.
         player: Who acts; every process gets its own copy.
         workers: Processes at a time.
-        on_verdict: Called with each verdict as it comes.
     """
     use_checkout()
     # One fork a scenario, of a process that has imported everything already.
@@ -51,11 +44,7 @@ def sweep(
     ):
         scratch = make_scratch(Path(folder, "scratch"))
         tasks = [(scenario, player, scratch, Path(folder, f"{n:03}")) for n, scenario in enumerate(scenarios)]
-        verdicts = []
-        for verdict in pool.imap(_play, tasks, chunksize=1):
-            on_verdict(verdict)
-            verdicts.append(verdict)
-        return verdicts
+        yield from pool.imap(_play, tasks, chunksize=1)
 
 
 def _import_all() -> None:

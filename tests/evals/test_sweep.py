@@ -36,7 +36,7 @@ def scenarios() -> tuple[Scenario, ...]:
 
 @pytest.fixture(scope="module")
 def verdicts(scenarios: tuple[Scenario, ...]) -> list[Verdict]:
-    return sweep(scenarios, RailedPlayer(), workers=1)
+    return list(sweep(scenarios, RailedPlayer(), workers=1))
 
 
 @pytest.fixture
