@@ -1,7 +1,8 @@
 """The rails that carry a weak planner.
 
-What an LLM says is read as what it meant. One whose replies are no calls is held to a JSON schema, first of whole
-calls, then of bare ones. One that gets nowhere loses that step to the built-in planner, and the journal says so.
+What an LLM says is read as what it meant. One whose replies are no calls is held to a JSON schema: of whole calls, of
+bare ones, at last of the next step's alone. One that gets nowhere loses a step to the built-in planner, and the journal
+says so.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ HELD_AFTER_KNOWN = 2
 SMALLEST_ROOM = 600
 """Tokens of a prompt: below, the request itself would not fit."""
 
-LEVELS = ("", "schema", "bare")
-"""To what decoding is held: nothing, a schema of whole calls, or of bare ones."""
+LEVELS = ("", "schema", "bare", "next")
+"""To what decoding is held: nothing, a schema of whole calls, of bare ones, or of the next step's alone."""
 
 Rebuild = Callable[[int], list[ChatMessage]]
 """Returns the messages of this turn in at most so many tokens."""
@@ -82,8 +83,8 @@ class RailedPlanner(Model):
     def generate(self, messages: list[Any], *_: Any, **options: Any) -> ChatMessage:
         """Return one tool call: the LLM's, or the built-in planner's when the LLM is stuck."""
         tools: Sequence[Tool] = options.get("tools_to_call_from") or ()
-        if self.answered and self.toolbox.last_error is not None and not self._is_known:
-            self._hold_harder()  # a call that is refused has arguments that are no good
+        if self.answered and not self._bad and self.toolbox.last_error is not None and not self._is_known:
+            self._hold_harder()  # a call that looks right and is refused has arguments that are no good
         why = self.progress.look_back()
         if self._over or why:
             if not self._is_known:
@@ -150,8 +151,10 @@ class RailedPlanner(Model):
     def _asked(self, messages: list[Any], tools: Sequence[Tool], held: str) -> ChatMessage:
         if not held:
             return self.llm.generate(messages, stop_sequences=["Observation:"], tools_to_call_from=list(tools) or None)
-        bare = held == "bare"
+        bare = held in ("bare", "next")
         tools = without_free_text(tools) if bare else tools
+        if held == "next":
+            tools = [tool for tool in tools if tool.name == self.toolbox.expected()] or tools
         words = [{"type": "text", "text": legal_calls(tools, bare=bare)}]
         told = [*messages, ChatMessage(role=MessageRole.USER, content=words)]
         return self.llm.generate(told, response_format=response_format(tools, bare=bare), temperature=0.0)

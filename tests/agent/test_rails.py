@@ -89,6 +89,20 @@ def test_calls_that_lead_nowhere_are_held_to_bare_ones(workdir: Path) -> None:
     assert last is not None and all("batch" not in str(call) for call in last["anyOf"])
 
 
+def test_a_model_that_only_looks_is_offered_the_next_step_alone(workdir: Path) -> None:
+    def looks(body: dict[str, Any]) -> Reply:
+        schema = schema_of(body)
+        legal = names_in(schema) if schema is not None else []
+        name = "show_run" if "show_run" in legal else next(iter(legal), "nothing")
+        return Reply(content=json.dumps({"name": name, "arguments": {}}))
+
+    run, requests = run_with(looks)
+    offered = [names_in(schema) for request in requests if (schema := schema_of(request)) is not None]
+    assert run.status == "completed" and len(requests) < 3 * len(STEPS)
+    assert "show_run" in offered[0] and offered[-1] == ["export_gguf"]
+    assert [call.call for call in run.llm_calls][-4:] == STEPS[-4:]
+
+
 @pytest.mark.parametrize("said", ["The report is the report of the report.", "Say which rank you mean."])
 def test_what_a_person_must_decide_is_said_whatever_the_last_words_are(workdir: Path, said: str) -> None:
     def ends(body: dict[str, Any]) -> Reply:
