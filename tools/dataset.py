@@ -22,7 +22,7 @@ from .data.reading.formats import are_near
 from .data.reading.sources import Source, open_source, resolve_dataset
 from .data.shaping.shapes import SELECT_COLUMNS, Refusal, recognise
 from .errors import InputError, ToolError
-from .facts import GENERATING_METHODS, DatasetRef, DatasetReport, Holdout, Lengths, Missing, Problem, Spec
+from .facts import GENERATING_METHODS, DatasetRef, DatasetReport, Holdout, Lengths, Missing, Overrides, Problem, Spec
 from .gates import require
 from .rewards.settled import rewards_for
 from .run import Run
@@ -88,6 +88,7 @@ def validate_dataset(
     spec, model = _planned(run.spec)
     spec = spec.model_copy(update={"subset": subset or spec.subset, "split": split or spec.split})
     stated = _stated_length(spec, max_length)
+    _hold_to_rows(spec.overrides)
     seen = _look(run, spec, model, stated, full=full, show=show)
     report = _judge(seen, spec, stated)
     return report.model_copy(update={"seconds": round(time.monotonic() - began, 2)})
@@ -99,6 +100,11 @@ def _planned(spec: Spec | None) -> tuple[Spec, str]:
     if not spec.dataset:
         raise InputError("no dataset is named.", hint="--dataset FILE, FOLDER or OWNER/NAME")
     return spec, spec.model_ref.path or spec.model_ref.id
+
+
+def _hold_to_rows(overrides: Overrides) -> None:
+    if overrides.max_train_samples is not None and overrides.max_train_samples <= 0:
+        raise InputError(f"max_train_samples {overrides.max_train_samples} trains on nothing.", hint="say at least 1")
 
 
 def _stated_length(spec: Spec, given: int | None) -> int | None:
@@ -252,6 +258,7 @@ def _judge(seen: Seen, spec: Spec, stated: int | None) -> DatasetReport:
 
 def _report(source: Source, spec: Spec, rows: Rows, kept: Rows, proof: Proof, stated: int | None) -> DatasetReport:
     train, heldout = kept.sides
+    taken = train_samples(train.rows, spec.overrides)
     length = stated or choose_max_length(proof.lengths, proof.context)
     counts = _counts(source, proof, length, generates=spec.method in GENERATING_METHODS)
     is_whole = not (kept.left_out or unusable(*rows.sides))
@@ -261,7 +268,8 @@ def _report(source: Source, spec: Spec, rows: Rows, kept: Rows, proof: Proof, st
         method=spec.method,
         subset=source.subset,
         split=source.split,
-        rows=train.rows + heldout.rows,
+        rows=taken + heldout.rows,
+        trainable_rows=train.rows if taken < train.rows else None,
         mapping=mapping,
         filter=_filter(rows),
         left_out=kept.left_out,
@@ -278,13 +286,24 @@ def _report(source: Source, spec: Spec, rows: Rows, kept: Rows, proof: Proof, st
         benchmarks=tuple(rows.overlap.benchmarks),
         choices=source.choices | ({"mapping": rows.shape.rule} if rows.shape.rule else {}),
         holdout=Holdout(function=source.holdout, rows=heldout.rows, reason=HOLDOUT_REASONS[source.holdout]),
-        train_tokens=round(counts["tokens"] * train.scale),
-        trained_tokens=round(counts["trained"] * train.scale),
+        train_tokens=round(counts["tokens"] * train.scale * taken / train.rows),
+        trained_tokens=round(counts["trained"] * train.scale * taken / train.rows),
         loss_on=proof.loss_on,
         proof=proof.in_words(),
         sampling=_sampling(rows),
         fingerprint="sha256:" + hashlib.sha256(b"".join([*train.keys.values(), *heldout.keys.values()])).hexdigest(),
     )
+
+
+def train_samples(rows: int, overrides: Overrides) -> int:
+    """Return how many of the rows of the training side are trained on, as the script's `taken` counts them.
+
+    Args:
+        rows: Those that can be trained on.
+        overrides: What was stated; `max_train_samples` below 1 is a share.
+    """
+    most = rows if overrides.max_train_samples is None else overrides.max_train_samples
+    return min(rows, int(most) if most >= 1 else max(1, round(most * rows)))
 
 
 def _counts(source: Source, proof: Proof, length: int, *, generates: bool) -> dict[str, int]:

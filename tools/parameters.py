@@ -30,6 +30,8 @@ FROM_HARDWARE = {
     "gradient_accumulation_steps": "accumulation",
     "max_length": "max_length",
 }
+# Which rows are trained on, where somebody says so; all are by default.
+OF_ROWS = ("max_train_samples", "sampling")
 # What `write_script` itself decides, and a planner may set.
 SETTABLE = (
     *("learning_rate", "lr_scheduler_type", "warmup_ratio", "weight_decay", "r", "lora_alpha", "packing", "seed"),
@@ -107,7 +109,7 @@ def choose_parameters(
     rules = {rule.name: rule for rule in _rules(spec.method, dataset, hardware, settled)}
     rules |= {name: _rule(name, value, BY_PLANNER) for name, value in wanted.items()}
     rules |= {name: _rule(name, value, BY_REPAIR) for name, value in (repaired or {}).items() if name in rules}
-    said = {name: value for name, value in stated.items() if name in rules}  # the rest is for other tools
+    said = {name: value for name, value in stated.items() if name in rules or name in OF_ROWS}  # the rest is for others
     rules |= {name: Parameter(name=name, value=value, origin="stated") for name, value in said.items()}
     return tuple(rules.values())
 

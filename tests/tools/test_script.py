@@ -165,6 +165,13 @@ def test_what_was_stated_wins_over_every_rule(tmp_path: Path) -> None:
     assert parameter(run, "lora_alpha") == (8, "rule")
 
 
+def test_rows_that_were_asked_for_are_parameters_and_no_others_are(tmp_path: Path, run: Run) -> None:
+    assert not {p.name for p in write_script(run).parameters} & {"max_train_samples", "sampling"}
+    settled = settled_run(tmp_path / "few", overrides={"max_train_samples": 0.5, "sampling": "first"})
+    assert parameter(settled, "max_train_samples") == (0.5, "stated")
+    assert value_of(text_of(settled), "SAMPLING") == "first"
+
+
 def test_a_planner_may_set_what_nobody_stated(run: Run) -> None:
     assert parameter(run, "learning_rate", overrides={"learning_rate": "1e-4"}) == (1e-4, "rule")
 

@@ -265,7 +265,7 @@ def test_wordings_of_a_third_hand_are_read(text: str, said: dict[str, Any]) -> N
         ("evaluate every 200 steps", "evaluate every 200 steps"),
         ("warmup of 100 steps", "warmup of 100 steps"),
         ("neftune noise 5 and label smoothing 0.1", "neftune noise 5"),
-        ("use the first 5000 rows", "use the first 5000 rows"),
+        ("hold out 5000 rows", "hold out 5000 rows"),
         ("push it to acme/other-name", "acme/other-name"),
     ],
 )

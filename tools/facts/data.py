@@ -77,7 +77,9 @@ class DatasetReport(Fact):
     subset: str | None
     split: str
     rows: int
-    """All usable rows, held-out rows included."""
+    """All rows that are used, held-out rows included."""
+    trainable_rows: int | None = None
+    """Those that could be trained on, where fewer were asked for."""
     mapping: str | None
     """Name of the function in `tools/data/shaping/mappings.py`; None when the rows train as they are."""
     refusal: Missing | None = None

@@ -49,6 +49,10 @@ class Trigger(Fact):
 class Overrides(Fact):
     """Values that the person stated, under the names of TRL and PEFT; None means that rules decide."""
 
+    max_train_samples: int | float | None = None
+    """Most rows to train on; below 1 a share of them. The name is that of transformers' example scripts."""
+    sampling: Literal["first", "random"] | None = None
+    """Which ones, where there are more: drawn with a fixed seed by default."""
     num_train_epochs: float | None = None
     max_steps: int | None = None
     learning_rate: float | None = None

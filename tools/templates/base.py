@@ -83,6 +83,8 @@ WARMUP_RATIO = 0.03
 WEIGHT_DECAY = 0.0
 PER_DEVICE_TRAIN_BATCH_SIZE = 4
 GRADIENT_ACCUMULATION_STEPS = 1
+MAX_TRAIN_SAMPLES = None
+SAMPLING = "random"
 SEED = 42
 LOGGING_STEPS = 1
 EVAL_STEPS = 0.5
@@ -151,16 +153,27 @@ def load_rows() -> tuple[Dataset, Dataset]:
     rows = load_dataset(**loader, split=SPLIT)
     rows = rows.add_column(NUMBER, list(range(len(rows))))
     parts = hold_out(rows) if hold_out else (rows, rows.select([]))
-    return tuple(prepare(spread(part, max_rows)) for part in parts)
+    train, heldout = (usable(spread(part, max_rows)) for part in parts)
+    return prepare(taken(train)), prepare(heldout)
 
 
-def prepare(rows: Dataset) -> Dataset:
-    """Leave out what cannot be trained on, and keep the trainer's columns only: it reads meaning into others."""
+def usable(rows: Dataset) -> Dataset:
+    """Leave out what cannot be trained on."""
     if LEFT_OUT:
         gone = set(LEFT_OUT)
         rows = rows.select([place for place, number in enumerate(rows[NUMBER]) if number not in gone])
-    if why_not:
-        rows = rows.filter(lambda row: why_not(row) is None)
+    return rows.filter(lambda row: why_not(row) is None) if why_not else rows
+
+
+def taken(rows: Dataset) -> Dataset:
+    """Return the rows that are trained on where not all are to be; a number below 1 is a share of them."""
+    most = len(rows) if MAX_TRAIN_SAMPLES is None else MAX_TRAIN_SAMPLES
+    count = min(len(rows), most if most >= 1 else max(1, round(most * len(rows))))
+    return rows.select(range(count)) if SAMPLING == "first" else spread(rows, count)
+
+
+def prepare(rows: Dataset) -> Dataset:
+    """Keep the trainer's columns only: it reads meaning into others."""
     if not mapping:
         return rows.select_columns(list(COLUMNS))
     # Types are stated, not guessed from the first rows; turns are kept as JSON, since Arrow would give each turn the

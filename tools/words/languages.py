@@ -107,6 +107,34 @@ STEPS = words(
     ja="ステップ",
     ko="스텝",
 )
+ROWS = words(
+    en=r"rows?|examples?|samples?|conversations?|dialog(?:ue)?s|chats|instances|entries|records|pairs|prompts|"
+    r"data ?points?|lines(?! of code)",
+    de="zeilen?|beispielen?|datensätzen?",
+    fr="lignes?|exemples?",
+    es="filas?|ejemplos?",
+    pt="linhas?|exemplos?",
+    it="righe|esempi",
+    nl="rijen|voorbeelden",
+    ru=r"строк\w*|пример\w*",
+    pl=r"wiersz\w*|przykład\w*",
+    zh="条(?:数据|样本)?|行|个?样本",
+    ja="件|行",
+)
+FIRST = words(
+    en="first",
+    de="ersten?",
+    fr="premi(?:er|ère)s?",
+    es="primer[ao]s",
+    pt="primeir[ao]s",
+    it="prim[ei]",
+    nl="eerste",
+    ru=r"перв\w*",
+    pl=r"pierwsz\w*",
+    zh="前",
+    ja="最初の",
+)
+OF = r"(?:of|from|out of|in|von|aus|der|des|de|du|da|do|di|del|van|из|z)"
 LEARNING_RATE = words(
     en="lr|learning[_ -]rate",
     de="lernrate",

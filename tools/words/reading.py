@@ -1,4 +1,4 @@
-"""One instruction, read in the order in which it must be: when it repeats, then the names, then everything else."""
+"""One instruction, read in the order in which it must be: when it repeats, how many rows, the names, all else."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from ..facts import Method, Target, Trigger
 from ..triggers import TriggerReading, read_trigger
 from .choices import read_flavor, read_lists, read_method, read_place, read_plan_only, read_targets
 from .names import read_names
+from .samples import read_samples
 from .text import unified
 from .unread import unread_in
 from .values import read_values
@@ -48,8 +49,9 @@ def read_words(text: str) -> Reading:
         What was said, under the names of `Spec`; a value that was said twice differently becomes a question.
     """
     when = read_trigger(unified(text))
-    names = read_names(when.rest)
-    questions = list(names.questions)
+    samples = read_samples(when.rest)
+    names = read_names(samples.rest)
+    questions = [*samples.questions, *names.questions]
     lowered = names.rest.lower()
     lists, without_bits = read_lists(lowered)
     values, rest = read_values(without_bits, questions)
@@ -65,7 +67,7 @@ def read_words(text: str) -> Reading:
         method=method or ("distillation" if names.teacher else None),  # nothing else has a teacher
         targets=targets,
         refused_targets=refused,
-        overrides={name: value for name, value in named.items() if value} | values,
+        overrides={name: value for name, value in named.items() if value} | values | samples.overrides,
         **limits,
         backend=read_place(lowered, questions),
         flavor=read_flavor(lowered, questions),
