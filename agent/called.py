@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from ..tools.dataset import DataRefused
-from ..tools.errors import InputError
+from ..tools.errors import FtagentError, InputError
 from ..tools.facts import Spec
 from ..tools.journal import Listener
 from ..tools.plan import plan_for
@@ -16,7 +16,8 @@ from ..tools.run import Run, find_run, home_of, new_run
 from ..tools.settings import Settings
 from .approval import Decide
 from .held import hold_to_words, note_choice
-from .toolbox import Toolbox, ToolInfo, check_arguments, input_schema
+from .signatures import ToolInfo, check_arguments, input_schema
+from .toolbox import Toolbox
 
 WITHOUT_A_RUN = ("plan_run", "validate_dataset", "pick_hardware", "read_skill")
 """`plan_run` starts a run; the others work on a model and a dataset where no run is named."""
@@ -117,3 +118,8 @@ def _open(info: ToolInfo, run_id: str | None, named: Mapping[str, Any], settings
     if info.name == "plan_run":
         return run
     return run.record(plan_for(run, **{name: named.get(name) for name in _SPEC_OPTIONS}))
+
+
+def error_object(error: FtagentError) -> dict[str, Any]:
+    """Return an error as the JSON object that every face prints."""
+    return {"code": error.code, "message": error.message, "hint": error.hint}

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..tools.jobs import cost_cap
 from ..tools.skills import load_skills
+from ..tools.wording import cut
 from .foreign import as_data, readable, safe
-from .toolbox import Toolbox, cut
+from .toolbox import Toolbox
 
 if TYPE_CHECKING:
     from jinja2 import Template

@@ -10,8 +10,7 @@ import os
 import re
 from functools import cache
 
-from ..tools.wording import without_secrets
-from .toolbox import cut
+from ..tools.wording import cut, without_secrets
 
 SECRET_NAMES = re.compile(r"(?:_|^)(?:API_?KEY|KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS)$", re.IGNORECASE)
 """Names of environment variables whose values no LLM may read: of litellm's providers, of the Hub, of a person."""

@@ -28,9 +28,9 @@ from ..tools.journal import Event
 from ..tools.settings import Settings
 from .approval import offer
 from .asynchronous import awaited, stream_async
-from .called import WITHOUT_A_RUN, call_tool, outer_options
+from .called import WITHOUT_A_RUN, call_tool, error_object, outer_options
 from .console import STEP_WORDS, fact_line, progress_line
-from .toolbox import TOOL_NAMES, ToolInfo, error_object, input_schema, tool_info
+from .signatures import TOOL_NAMES, ToolInfo, input_schema, tool_info
 
 INSTRUCTIONS = (
     "Fine-tuning, step by step: plan_run starts a run and returns its id; then validate_dataset, pick_hardware, "

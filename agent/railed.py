@@ -12,8 +12,9 @@ from smolagents.utils import AgentToolExecutionError
 
 from ..tools.errors import ToolError
 from .context import build_messages, system_prompt, tokens_of
+from .signatures import ToolInfo, input_schema, tool_info
 from .switch import Planner
-from .toolbox import Toolbox, ToolInfo, input_schema, tool_info
+from .toolbox import Toolbox
 
 
 class RailedAgent(ToolCallingAgent):

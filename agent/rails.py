@@ -26,7 +26,8 @@ from .llm import Llm, TooLong, cached_tokens
 from .llm_errors import LlmDown, is_refused_format
 from .planner import BuiltinPlanner, tool_call
 from .progress import Progress
-from .toolbox import TOOL_NAMES, Toolbox, check_arguments, tool_info
+from .signatures import TOOL_NAMES, check_arguments, tool_info
+from .toolbox import Toolbox
 
 HELD_AFTER = 1
 """Replies without a valid call before decoding is held to a schema."""

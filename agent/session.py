@@ -101,7 +101,7 @@ class Session(Commands):
     def _schedule(self, when: str) -> int:
         """Repeat the run in hand, or evaluate its checkpoints, as a line says: `check the checkpoints every night`."""
         from .called import call_tool
-        from .toolbox import tool_info
+        from .signatures import tool_info
 
         given = {"run": self._run([]).id, "when": when}
         listeners = [self.told, self._heard]

@@ -15,9 +15,9 @@ from typing import Any
 
 from ..tools.errors import FtagentError, UserError
 from ..tools.settings import Settings
-from .called import call_tool, outer_options
+from .called import call_tool, error_object, outer_options
 from .console import RunConsole
-from .toolbox import TOOL_NAMES, ToolInfo, error_object, input_schema, tool_info
+from .signatures import TOOL_NAMES, ToolInfo, input_schema, tool_info
 
 
 def run_tool(

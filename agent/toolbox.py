@@ -1,32 +1,25 @@
-"""The tools as the planner, the shell and other programs see them: made from signatures, docstrings and gates.
-
-One function, four faces: everything here is read off the function itself, so a face cannot drift from its tool.
-"""
+"""The tools of one run: which are legal now, who approves what they spend, and what they settle in the journal."""
 
 from __future__ import annotations
 
-import inspect
 import json
-import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import cache
-from importlib import import_module
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import BaseModel
 
-from ..tools.errors import FtagentError, ToolError
+from ..tools.errors import ToolError
 from ..tools.facts import Answer, Fact, Purpose, Reopened, Spec
 from ..tools.files import require_space
 from ..tools.gates import APPROVED, GATES, SCHEDULE_APPROVED, closed_gate, next_tool
 from ..tools.models import weight_files
 from ..tools.run import STANDS_ON, Run, has_other_runs, home_of, refold
 from ..tools.stopping import check
-from ..tools.wording import without_secrets
+from ..tools.wording import cut, without_secrets
 from .approval import Decide, approve, approve_schedule
 from .held import hold_to_choice, hold_to_words, note_choice
+from .signatures import check_arguments, tool_info
 
 OBSERVATION_CHARS = 4000  # about 1,000 tokens: a turn's result never crowds out the request
 DETOURS = ("read_skill", "show_run")  # always legal, and they settle nothing
@@ -35,90 +28,9 @@ REOPENED = ("validate_dataset", "pick_hardware", "write_script", "preflight")
 LATER: dict[str, Purpose] = {"evaluate_model": "evaluate", "export_gguf": "export"}
 """Tools that may start a job of their own after the training, and what it is for."""
 
-_HOMES = {
-    "plan_run": "plan",
-    "validate_dataset": "dataset",
-    "pick_hardware": "hardware",
-    "write_script": "script",
-    "preflight": "preflight",
-    "submit_job": "jobs",
-    "monitor_job": "monitor",
-    "repair_run": "repair",
-    "cancel_job": "jobs",
-    "evaluate_model": "evaluate",
-    "export_gguf": "export",
-    "schedule_run": "schedule",
-    "show_run": "report",
-    "show_metrics": "curves",
-    "compare_runs": "compare",
-    "read_skill": "skills",
-    "ask_user": "asking",
-}
-TOOL_NAMES = tuple(name for name in _HOMES if name != "ask_user")  # which only a planner can call
-
 
 Ask = Callable[[str], str]
 """Puts a question to a person and returns the answer, in the person's own words."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ToolInfo:
-    """One tool, as its function tells it."""
-
-    name: str
-    function: Callable[..., Any]
-    description: str
-    """The docstring before `Args:`."""
-    arguments: type[BaseModel]
-    """One field a parameter, without the run; each with its default and its line of the docstring."""
-    takes_run: bool
-
-
-def find_tool(name: str) -> Callable[..., Any]:
-    """Return the function behind a tool, imported now."""
-    return getattr(import_module(f"ftagent.tools.{_HOMES[name]}"), name)
-
-
-@cache
-def tool_info(name: str) -> ToolInfo:
-    """Return the tool called `name`, imported now.
-
-    Raises:
-        ToolError: There is no such tool.
-    """
-    if name not in _HOMES:
-        raise ToolError(f"there is no tool `{name}`.", hint=f"tools: {', '.join(TOOL_NAMES)}")
-    function = find_tool(name)
-    documentation = inspect.getdoc(function) or ""
-    described = dict(re.findall(r"^    (\w+): (.+(?:\n {8}.+)*)", documentation, re.MULTILINE))
-    hints = get_type_hints(function)
-    fields: dict[str, Any] = {}
-    for parameter in inspect.signature(function).parameters.values():
-        if parameter.name != "run":
-            default = ... if parameter.default is inspect.Parameter.empty else parameter.default
-            text = re.sub(r"\s+", " ", described[parameter.name])
-            fields[parameter.name] = (hints[parameter.name], Field(default=default, description=text))
-    return ToolInfo(
-        name=name,
-        function=function,
-        description=documentation.split("\nArgs:")[0].strip(),
-        arguments=create_model(name, __config__=ConfigDict(extra="forbid"), **fields),
-        takes_run="run" in hints,
-    )
-
-
-def input_schema(info: ToolInfo) -> dict[str, dict[str, Any]]:
-    """Return the arguments in the form that smolagents and JSON-schema function calling share."""
-    schema = info.arguments.model_json_schema()
-    required = schema.get("required", [])
-    inputs: dict[str, dict[str, Any]] = {}
-    for name, entry in schema.get("properties", {}).items():
-        choices = [c for c in entry.get("anyOf", [entry]) if c.get("type") != "null"]
-        one = {key: value for key, value in choices[0].items() if key not in ("default", "title", "description")}
-        inputs[name] = {"description": entry["description"], "type": "any", **one}
-        if name not in required:
-            inputs[name]["nullable"] = True
-    return inputs
 
 
 def only_plans(run: Run) -> bool:
@@ -276,7 +188,7 @@ class Toolbox:
 
     def _ask(self, question: str) -> str:
         if self.ask is None:
-            return find_tool("ask_user")(question)
+            return tool_info("ask_user").function(question)
         self.run.journal.tell("asks", text=question)
         answer = self.ask(question).strip()
         self.run = self.run.record(Answer(question=question, answer=answer))
@@ -325,42 +237,12 @@ def _disk_bytes(spec: Spec) -> float:
     return weights * (2.0 if "export" in spec.targets else 1.0)
 
 
-def check_arguments(info: ToolInfo, arguments: dict[str, Any]) -> dict[str, Any]:
-    """Return the arguments with their types; None counts as not given.
-
-    Raises:
-        ToolError: An argument is unknown, missing or of the wrong type.
-    """
-    given = {name: value for name, value in arguments.items() if value is not None}
-    try:
-        checked = info.arguments.model_validate(given)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        known = ", ".join(info.arguments.model_fields) or "none"
-        raise ToolError(f"{info.name}: `{where}`: {first['msg'].lower()}.", hint=f"arguments: {known}") from error
-    return {name: getattr(checked, name) for name in given}
-
-
 def observation(result: Any) -> str:
     """Return what the planner reads of a result: compact, and cut with both ends kept."""
     if isinstance(result, Spec):
         result = result.model_copy(update={"model_ref": None, "dataset_ref": None})
     text = result if isinstance(result, str) else json.dumps(_plain(result), ensure_ascii=False)
     return cut(text, OBSERVATION_CHARS)
-
-
-def cut(text: str, limit: int) -> str:
-    """Return `text` with its middle replaced by a count when it is longer than `limit` characters."""
-    if len(text) <= limit:
-        return text
-    head, tail = limit * 2 // 3, limit // 3
-    return f"{text[:head]} … [{len(text) - head - tail} characters cut] … {text[len(text) - tail :]}"
-
-
-def error_object(error: FtagentError) -> dict[str, Any]:
-    """Return an error as the JSON object that every face prints."""
-    return {"code": error.code, "message": error.message, "hint": error.hint}
 
 
 def _plain(result: Any) -> Any:

@@ -9,7 +9,8 @@ from smolagents import LogLevel, Tool, ToolCallingAgent
 
 from ..agent.llm import connect
 from ..agent.loop import FineTuneAgent
-from ..agent.toolbox import Toolbox, ToolInfo, input_schema, tool_info
+from ..agent.signatures import ToolInfo, input_schema, tool_info
+from ..agent.toolbox import Toolbox
 from ..tools.errors import FtagentError
 from ..tools.facts import LlmCall
 from ..tools.journal import Event

@@ -56,7 +56,7 @@ def test_importing_ftagent_and_asking_for_help_loads_nothing_heavy() -> None:
 
 
 def test_every_tool_can_be_imported_without_torch() -> None:
-    assert "torch" not in _loaded_by("from ftagent.agent.toolbox import *\n[tool_info(n) for n in TOOL_NAMES]")
+    assert "torch" not in _loaded_by("from ftagent.agent.signatures import *\n[tool_info(n) for n in TOOL_NAMES]")
 
 
 def test_constraints_pin_every_dependency_and_the_torch_that_installs_small() -> None:

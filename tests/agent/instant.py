@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from ftagent.agent import toolbox
+from ftagent.agent import signatures
 from ftagent.tools.facts import (
     Comparison,
     DatasetReport,
@@ -245,11 +245,11 @@ INSTANT: dict[str, Callable[..., Any]] = {
 def install(monkeypatch: pytest.MonkeyPatch, **replaced: Callable[..., Any]) -> None:
     """Let the toolbox find instant tools, and `replaced` ones in their place."""
     table = INSTANT | replaced
-    monkeypatch.setattr(toolbox, "find_tool", lambda name: table.get(name) or real(name))
-    toolbox.tool_info.cache_clear()
+    monkeypatch.setattr(signatures, "find_tool", lambda name: table.get(name) or real(name))
+    signatures.tool_info.cache_clear()
 
 
-real = toolbox.find_tool
+real = signatures.find_tool
 
 
 @pytest.fixture(autouse=True)
@@ -257,4 +257,4 @@ def instant_tools(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Install them for one test."""
     install(monkeypatch)
     yield
-    toolbox.tool_info.cache_clear()
+    signatures.tool_info.cache_clear()

@@ -6,7 +6,7 @@ from typing import Any
 
 from ftagent.agent.constrained import response_format
 from ftagent.agent.railed import OfferedTool
-from ftagent.agent.toolbox import TOOL_NAMES, tool_info
+from ftagent.agent.signatures import TOOL_NAMES, tool_info
 from smolagents import FinalAnswerTool
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ftagent.agent import railed, rails, toolbox
+from ftagent.agent import railed, rails, signatures, toolbox
 from ftagent.agent.context import build_messages, system_prompt
 from ftagent.agent.loop import FineTuneAgent
 from ftagent.agent.planner import tool_call
@@ -51,9 +51,9 @@ def test_the_way_to_the_job_takes_few_calls_and_tokens_with_the_real_tools_at_th
     workdir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The tools are described as they are, and every result is as long as a planner is ever shown."""
-    monkeypatch.setattr(toolbox, "find_tool", instant.real)
-    toolbox.tool_info.cache_clear()
-    infos = {name: toolbox.tool_info(name) for name in (*toolbox.TOOL_NAMES, "ask_user")}
+    monkeypatch.setattr(signatures, "find_tool", instant.real)
+    signatures.tool_info.cache_clear()
+    infos = {name: signatures.tool_info(name) for name in (*signatures.TOOL_NAMES, "ask_user")}
     infos |= {name: replace(infos[name], function=function) for name, function in instant.INSTANT.items()}
     prose = "The rows were read, mapped and counted, and 17 of them are cut at 512 tokens. " * 60
     with openai_server(strong) as server, monkeypatch.context() as patch:

@@ -16,7 +16,7 @@ import psutil
 import pytest
 from ftagent.agent.called import call_tool
 from ftagent.agent.cli import main
-from ftagent.agent.toolbox import TOOL_NAMES, tool_info
+from ftagent.agent.signatures import TOOL_NAMES, tool_info
 from ftagent.tools.errors import ToolError
 from ftagent.tools.jobs import cost_cap
 from ftagent.tools.run import find_run
@@ -217,7 +217,7 @@ def test_what_a_planner_may_not_choose_it_cannot_over_mcp_either(workdir: Path) 
 SLOW = """
 import sys
 sys.path.insert(0, sys.argv[1])
-from ftagent.agent import toolbox
+from ftagent.agent import signatures
 from ftagent.tools.facts import PreflightReport
 from ftagent.tools.gates import require
 from ftagent.tools.run import Run
@@ -231,7 +231,7 @@ def preflight(run: Run) -> PreflightReport:
         worker.answer()
     raise AssertionError("the worker never ends by itself")
 tools = {**instant.INSTANT, "preflight": preflight}
-toolbox.find_tool = lambda name: tools.get(name) or instant.real(name)
+signatures.find_tool = lambda name: tools.get(name) or instant.real(name)
 sys.argv[1:] = sys.argv[2:]
 from ftagent.agent.cli import main
 sys.exit(main())

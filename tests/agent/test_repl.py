@@ -27,9 +27,9 @@ CHILD = """
 import sys
 sys.path.insert(0, sys.argv.pop(1))
 if sys.argv.pop(1) == "instant":
-    from ftagent.agent import toolbox
+    from ftagent.agent import signatures
     from tests.agent import instant
-    toolbox.find_tool = lambda name: instant.INSTANT.get(name) or instant.real(name)
+    signatures.find_tool = lambda name: instant.INSTANT.get(name) or instant.real(name)
 from ftagent.agent.cli import main
 sys.exit(main())
 """

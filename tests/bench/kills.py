@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import pytest
 from ftagent import FineTuneAgent
-from ftagent.agent import toolbox
+from ftagent.agent import signatures
 from ftagent.tools import later_script, later_watch
 from ftagent.tools.facts import Fact, ModelRef, Parameter
 from ftagent.tools.journal import Journal
@@ -136,7 +136,7 @@ def begun(folder: Path) -> Run:
 
 def drive(workdir: Path, run_id: str, line: int, when: When) -> None:
     """Take the run up, and kill this process at the given new line of its journal; 0 for never."""
-    append, source, find, left = Journal.append, later_script.source_of, toolbox.find_tool, line
+    append, source, find, left = Journal.append, later_script.source_of, signatures.find_tool, line
 
     def counted(self: Journal, fact: Fact) -> Any:
         nonlocal left
@@ -151,7 +151,7 @@ def drive(workdir: Path, run_id: str, line: int, when: When) -> None:
     with impatient(), pytest.MonkeyPatch.context() as patch:
         patch.setattr(later_watch, "POLL_S", 0.1)
         patch.setattr(later_script, "source_of", lambda name: PROGRAMS.get(name) or source(name))
-        patch.setattr(toolbox, "find_tool", lambda name: preflight if name == "preflight" else find(name))
+        patch.setattr(signatures, "find_tool", lambda name: preflight if name == "preflight" else find(name))
         patch.setattr(Journal, "append", counted)
         FineTuneAgent(workdir=workdir, backend="hf-jobs", approve=True).resume(run_id)
 

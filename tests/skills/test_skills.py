@@ -12,7 +12,7 @@ import pytest
 from ftagent.agent import cli
 from ftagent.agent.commands.options import Parser
 from ftagent.agent.installing import FOR_ALL, installed_texts
-from ftagent.agent.toolbox import TOOL_NAMES
+from ftagent.agent.signatures import TOOL_NAMES
 from ftagent.tools.errors import ToolError
 from ftagent.tools.skills import known_skills, load_skills, own_skills, read_skill, read_skill_file
 
