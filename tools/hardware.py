@@ -90,7 +90,7 @@ def _wish(
     batch_is_step = stated.per_device_train_batch_size and spec.method not in REWARDED_METHODS
     return Wish(
         adapter=_agreed("adapter", stated.adapter, adapter),
-        precision=precision,
+        precision=_agreed("precision", stated.precision, precision),
         batch=_agreed("batch", stated.per_device_train_batch_size, batch),
         accumulation=stated.gradient_accumulation_steps or (1 if batch_is_step else None),
         checkpointing=_agreed("checkpointing", stated.gradient_checkpointing, checkpointing),

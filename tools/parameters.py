@@ -34,7 +34,7 @@ FROM_HARDWARE = {
 OF_ROWS = ("max_train_samples", "sampling")
 # What `write_script` itself decides, and a planner may set.
 SETTABLE = (
-    *("learning_rate", "lr_scheduler_type", "warmup_ratio", "weight_decay", "r", "lora_alpha", "packing", "seed"),
+    *("learning_rate", "lr_scheduler_type", "warmup_steps", "weight_decay", "r", "lora_alpha", "packing", "seed"),
     *("beta", "temperature", "lora_dropout"),
 )
 
@@ -61,7 +61,7 @@ class Rates(NamedTuple):
 
     full: float
     lora: float
-    warmup_ratio: float
+    warmup_steps: float
     source: str
 
 
@@ -221,9 +221,9 @@ def _warmup(method: Method, steps: int) -> Parameter:
     A run of a single step had, to the last digit, the held-out loss of the untrained model (measured).
     """
     rates = RATES[method]
-    if rates.warmup_ratio * steps <= 1:
-        return _rule("warmup_ratio", 0.0, f"of {steps} steps it would be one, at rate 0, from which nothing is learned")
-    return _rule("warmup_ratio", rates.warmup_ratio, rates.source)
+    if rates.warmup_steps * steps <= 1:
+        return _rule("warmup_steps", 0.0, f"of {steps} steps it would be one, at rate 0, from which nothing is learned")
+    return _rule("warmup_steps", rates.warmup_steps, rates.source)
 
 
 def _evaluations(method: Method, hours: float, *, rows: int) -> list[Parameter]:

@@ -34,7 +34,7 @@ def write_script(run: Run, *, overrides: dict[str, Any] | None = None) -> Script
 
     Args:
         run: The run, with data and hardware settled.
-        overrides: Values for learning_rate, lr_scheduler_type, warmup_ratio, weight_decay, r, lora_alpha, packing,
+        overrides: Values for learning_rate, lr_scheduler_type, warmup_steps, weight_decay, r, lora_alpha, packing,
             seed, beta or temperature, where the person stated none.
 
     Raises:

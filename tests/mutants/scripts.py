@@ -55,7 +55,7 @@ TEXT: dict[str, Mutant] = {
     "warmup_ratio": mutant(
         "trains",
         "no such argument; `warmup_steps` is the nearest",
-        ("warmup_steps=WARMUP_RATIO", "warmup_ratio=WARMUP_RATIO"),
+        ("warmup_steps=WARMUP_STEPS", "warmup_ratio=WARMUP_STEPS"),
         method="kto",
     ),
     "tokenizer=": mutant(

@@ -218,6 +218,13 @@ def test_the_planners_limit_goes_before_the_plans(make: Any) -> None:
 # --- precision and GPUs -----------------------------------------------------------------------------------------------
 
 
+def test_a_stated_precision_holds_and_no_planner_overrules_it(make: Any) -> None:
+    stated = make({"precision": "fp32"})
+    assert pick_hardware(stated).precision == "fp32"
+    with pytest.raises(ToolError, match="precision bf16 goes against the fp32 that was stated"):
+        pick_hardware(stated, precision="bf16")
+
+
 def test_a_cpu_with_bf16_of_its_own_trains_in_it(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert pick_hardware(make()).precision == "fp32"
     on(replace(LAPTOP, native_bf16=True), monkeypatch)

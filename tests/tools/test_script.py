@@ -213,7 +213,7 @@ def test_lora_learns_faster_in_short_runs(tmp_path: Path, rows: int, rate: float
 
 @pytest.mark.parametrize(("steps", "ratio"), [(1, 0.0), (33, 0.0), (34, 0.03)])
 def test_no_step_is_spent_on_a_warm_up_of_one(tmp_path: Path, steps: int, ratio: float) -> None:
-    assert parameter(settled_run(tmp_path, overrides={"max_steps": steps}), "warmup_ratio")[0] == ratio
+    assert parameter(settled_run(tmp_path, overrides={"max_steps": steps}), "warmup_steps")[0] == ratio
 
 
 @pytest.mark.parametrize("rows", [24, 300, 100_000])

@@ -230,7 +230,7 @@ def test_other_wordings_and_languages_are_read(text: str, said: dict[str, Any]) 
         ),
         (
             "tune microsoft/phi-4 on acme/notes with 8k tokens context, gradient checkpointing, warmup 3%, dropout 5%",
-            {"max_length": 8192, "gradient_checkpointing": True, "warmup_ratio": 0.03, "lora_dropout": 0.05},
+            {"max_length": 8192, "gradient_checkpointing": True, "warmup_steps": 0.03, "lora_dropout": 0.05},
         ),
         ("continue pretraining SmolLM2-135M on wiki.txt, block size 512", {"dataset": "wiki.txt", "max_length": 512}),
         (
@@ -249,6 +249,28 @@ def test_other_wordings_and_languages_are_read(text: str, said: dict[str, Any]) 
         ("what would it cost to fine-tune Qwen3-8B on acme/notes?", {"plan_only": True, "model": "Qwen3-8B"}),
         ("just validate acme/notes for Qwen3-0.6B, don't train", {"plan_only": True, "dataset": "acme/notes"}),
         ("train Qwen3-0.6B on acme/notes, and don't train on the test rows", {"plan_only": False}),
+        (
+            "SFT of SmolLM2-360M on acme/notes, bs 8, ga 4, 3ep, lr=2e-5, cosine",
+            {"gradient_accumulation_steps": 4, "num_train_epochs": 3.0, "lr_scheduler_type": "cosine"},
+        ),
+        ("fine-tune Qwen3-4B on acme/notes split_0, fp32", {"subset": "split_0", "split": None, "precision": "fp32"}),
+        ("GRPO on openai/gsm8k main with Qwen2.5-1.5B", {"dataset": "openai/gsm8k", "subset": "main"}),
+        ("fine-tune Qwen3-0.6B on acme/notes on 8xH100 in bf16", {"flavor": "h100x8", "precision": "bf16"}),
+        ("fine-tune Qwen3-0.6B on acme/notes using two L4 gpus", {"flavor": "l4x2"}),
+        (
+            "fine-tune Qwen3-0.6B on acme/notes, bf16, export Q4_K_M, Q8_0, BF16",
+            {"precision": "bf16", "quantisations": ("Q4_K_M", "Q8_0", "BF16")},
+        ),
+        ("fine-tune Qwen3-0.6B on acme/notes, export a bf16 gguf", {"precision": None, "quantisations": ("BF16",)}),
+        (
+            "fine-tune Qwen3-0.6B on acme/notes for 500 steps with 50 warmup steps",
+            {"max_steps": 500, "warmup_steps": 50},
+        ),
+        ("fine-tune Qwen3-0.6B on acme/notes, a warm-up of 100 steps", {"max_steps": None, "warmup_steps": 100}),
+        (
+            "fine-tune Qwen 3 0.6B on https://huggingface.co/datasets/acme/notes/tree/main",
+            {"model": "Qwen3-0.6B", "dataset": "acme/notes"},
+        ),
     ],
 )
 def test_wordings_of_a_third_hand_are_read(text: str, said: dict[str, Any]) -> None:
@@ -263,7 +285,8 @@ def test_wordings_of_a_third_hand_are_read(text: str, said: dict[str, Any]) -> N
     [
         ("hold out 5%", "hold out 5%"),
         ("evaluate every 200 steps", "evaluate every 200 steps"),
-        ("warmup of 100 steps", "warmup of 100 steps"),
+        ("save every 100 steps", "save every 100 steps"),
+        ("target modules q_proj and v_proj", "target modules q_proj"),
         ("neftune noise 5 and label smoothing 0.1", "neftune noise 5"),
         ("hold out 5000 rows", "hold out 5000 rows"),
         ("push it to acme/other-name", "acme/other-name"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from .base import Adapter, Fact, Method, Target
+from .base import Adapter, Fact, Method, Precision, Target
 
 
 class ModelRef(Fact):
@@ -57,7 +57,8 @@ class Overrides(Fact):
     max_steps: int | None = None
     learning_rate: float | None = None
     lr_scheduler_type: str | None = None
-    warmup_ratio: float | None = None
+    warmup_steps: int | float | None = None
+    """Below 1 a share of all steps."""
     weight_decay: float | None = None
     per_device_train_batch_size: int | None = None
     gradient_accumulation_steps: int | None = None
@@ -65,6 +66,7 @@ class Overrides(Fact):
     packing: bool | None = None
     seed: int | None = None
     adapter: Adapter | None = None
+    precision: Precision | None = None
     r: int | None = None
     lora_alpha: int | None = None
     lora_dropout: float | None = None

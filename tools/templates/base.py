@@ -79,7 +79,7 @@ NUM_TRAIN_EPOCHS = 1.0
 MAX_STEPS = -1
 LEARNING_RATE = 0.0002
 LR_SCHEDULER_TYPE = "cosine"
-WARMUP_RATIO = 0.03
+WARMUP_STEPS = 0.03
 WEIGHT_DECAY = 0.0
 PER_DEVICE_TRAIN_BATCH_SIZE = 4
 GRADIENT_ACCUMULATION_STEPS = 1
@@ -319,7 +319,7 @@ def config(evaluates: bool) -> SFTConfig:
         gradient_accumulation_steps=GRADIENT_ACCUMULATION_STEPS,
         learning_rate=LEARNING_RATE,
         lr_scheduler_type=LR_SCHEDULER_TYPE,
-        warmup_steps=WARMUP_RATIO,  # below 1 it is a share of all steps
+        warmup_steps=WARMUP_STEPS,  # below 1 it is a share of all steps
         weight_decay=WEIGHT_DECAY,
         seed=SEED,
         data_seed=SEED,

@@ -6,7 +6,7 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
-UNUSED = ("r", "lora_alpha", "lora_dropout", "max_steps", "logging_steps", "warmup_ratio", "max_completion_length")
+UNUSED = ("r", "lora_alpha", "lora_dropout", "max_steps", "logging_steps", "warmup_steps", "max_completion_length")
 """Parameters that a rehearsal changes, or that are no argument of the trainer's."""
 LABELS_FROM = 2000
 """Raw rows whose labels are looked at."""

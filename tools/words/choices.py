@@ -16,6 +16,7 @@ from .languages import (
     NOR,
     NOT,
     NOT_AFTER,
+    NUMBER_WORDS,
     PLAN_ONLY,
     PUBLISH,
     SCHEDULE,
@@ -44,10 +45,11 @@ _ANY_TARGET = f"(?:{'|'.join(pattern for _, pattern in TARGETS)})"
 PLACES: tuple[tuple[str, str], ...] = (("local", HERE), ("hf-jobs", THERE))
 
 # The names of Hugging Face Jobs (`hf jobs hardware`), and GPUs by what people call them.
+_GPUS = "t4|l4|l40s|a10g?|v100|a100|h100|h200|b200|rtx pro 6000"
 FLAVOR = re.compile(
     r"(?<![\w./-])(?:cpu-(?:basic|upgrade|xl|performance)|t4-(?:small|medium)|(?:l4|l40s|a100|h100|h200|b200)x\d|"
     r"a10g-(?:small|large(?:x\d)?)|a100-large|rtx-pro-6000(?:x\d)?|"
-    r"t4|l4|l40s|a10g?|v100|a100|h100|h200|b200|rtx pro 6000)(?![\w./-])"
+    rf"(?P<gpus>[2-8]|two|four|eight)\s?[x×]?\s?(?P<of>{_GPUS})s?|{_GPUS})(?![\w./-])"
 )
 
 QUANTISATION = re.compile(r"\b(q[2-8]_(?:k(?:_[sml])?|[01])|iq\d_\w+|bf16|f16|f32)(?:\s+gguf)?\b", re.IGNORECASE)
@@ -112,21 +114,36 @@ def read_plan_only(text: str) -> bool:
 
 def read_flavor(text: str, questions: list[str]) -> str | None:
     """Return the flavor or the GPU that is named; two are a question."""
-    named = list(dict.fromkeys(match[0] for match in FLAVOR.finditer(text)))
+    named = list(dict.fromkeys(_flavor(match) for match in FLAVOR.finditer(text)))
     if len(named) > 1:
         questions.append(f"{' and '.join(named)} are both named: where is it to run?")
     return named[0] if named else None
+
+
+def _flavor(match: re.Match[str]) -> str:
+    """Return a flavor's name; several GPUs are named as Jobs does: `8 H100s` is `h100x8`."""
+    if not match["of"]:
+        return match[0]
+    return f"{match['of']}x{NUMBER_WORDS.get(match['gpus'], match['gpus'])}"
 
 
 def read_lists(text: str) -> tuple[dict[str, Any], str]:
     """Read the quantisations and benchmarks that are named, in their order, and whether by an importance matrix.
 
     Returns:
-        What was found, and the text without the bits of quantisations, which would say something of the training.
+        What was found, and the text without what would say something of the training, too: bits, and bf16.
     """
+    text = re.sub(r"\bbf16\b", _as_it_is_meant, text)
     bits = [first or second for first, second in _BITS.findall(text)]
     found = [*(q.upper() for q in QUANTISATION.findall(text)), *(_OF_BITS[b] for b in bits if b in _OF_BITS)]
     benchmarks = tuple(dict.fromkeys(b.lower() for b in BENCHMARK.findall(text)))
     matrix = bool(re.search(IMPORTANCE_MATRIX, text))
     named = {"quantisations": tuple(dict.fromkeys(found)), "importance_matrix": matrix, "benchmarks": benchmarks}
-    return {name: value for name, value in named.items() if value}, _BITS.sub(" ", text)
+    return {name: value for name, value in named.items() if value}, re.sub(r"\bbf16\b", " ", _BITS.sub(" ", text))
+
+
+def _as_it_is_meant(match: re.Match[str]) -> str:
+    """Return `bf16` where it is the format of a file, and `bfloat16` where something is trained in it."""
+    clause = re.split(r"[;.]|,(?!\s*$)", match.string[: match.start()])[-1]
+    is_a_file = re.search(r"gguf|export|quanti|\bas\b|q\d_", clause) or match.string[match.end() :].startswith(" gguf")
+    return "bf16" if is_a_file else "bfloat16"

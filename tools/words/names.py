@@ -52,6 +52,9 @@ _SPOKEN = re.compile(
     re.IGNORECASE,
 )
 """A model as people say it: `Llama 3.1 8B Instruct`, `0.6B Qwen3`."""
+_JOINED = re.compile(r"(?<=^qwen)[ -](?=\d)|(?<=^smollm)[ -](?=\d)", re.IGNORECASE)
+"""Between a family and its number, where the Hub writes nothing: `Qwen 3 0.6B` is `Qwen3-0.6B`."""
+_HUB_URL = re.compile(r"https?://(?:www\.)?(?:huggingface\.co|hf\.co)/(?:datasets/)?([\w.-]+/[\w.-]+)(?:/[\w./?=&-]*)?")
 _ONLY_A_SIZE = re.compile(r"\d+(?:\.\d+)?[bm]", re.IGNORECASE)
 
 
@@ -73,10 +76,10 @@ class Names:
 def read_names(text: str) -> Names:
     """Take all names out of a text; two models or two datasets are a question."""
     names = Names()
-    text = _SPOKEN.sub(_hyphened, text)
+    text = _SPOKEN.sub(_hyphened, _HUB_URL.sub(r"\1", text))
     rest = _read_rewards(_read_teacher(text, names), names)
     for attribute, patterns in _PARTS:
-        for pattern in patterns:
+        for pattern in patterns if getattr(names, attribute) is None else ():
             match = re.search(pattern, rest, re.IGNORECASE)
             if (
                 match
@@ -101,7 +104,7 @@ def read_names(text: str) -> Names:
 
 def _hyphened(match: re.Match[str]) -> str:
     """Write a model as the Hub does: the size behind the family."""
-    first, *others = match[0].split()
+    first, *others = _JOINED.sub("", match[0]).split()
     return "-".join([*others, first] if _ONLY_A_SIZE.fullmatch(first) else [first, *others])
 
 
@@ -134,11 +137,14 @@ def _is_sized(name: str) -> bool:
     return _SIZED.search(name) is not None and not _is_file(name)
 
 
-_PARTS = tuple(
-    (attribute, (rf"\b{word}\s*[=:]?\s*{_NAME.format('n')}", rf"(?:^|[\s(]){_NAME.format('n')}\s+{word}\b"))
-    for attribute, word in (("subset", "(?:subset|config(?:uration)?)"), ("split", "split"))
+_PARTS = (
+    *(
+        (attribute, (rf"\b{word}(?:\s*[=:]\s*|\s+){_NAME.format('n')}", rf"(?:^|[\s(]){_NAME.format('n')}\s+{word}\b"))
+        for attribute, word in (("subset", "(?:subset|config(?:uration)?)"), ("split", "split"))
+    ),
+    ("subset", (r"[\w.-]+/[\w.-]+\s+\(?(?P<n_bare>main|split_\d+)(?![\w/-])",)),
 )
-"""`subset python`, and `the python subset`."""
+"""`subset python`, `the python subset`, and names that only subsets have: `openai/gsm8k main`."""
 _NOT_TO_TRAIN = re.compile(
     r"\b(?:never|not|except|excluding|without|don'?t|evaluat\w*|eval|validat\w*|test(?:ed)?|compar\w*|hold\w* out)\b"
     r"[^,.;:!?]*$",

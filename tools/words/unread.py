@@ -18,6 +18,8 @@ _CLAUSE = re.compile(
 )
 _REPOSITORY = re.compile(r"(?<![\w/.])[a-z0-9][\w.-]+/[\w.-]*[-\d][\w.-]*(?![\w/])")
 """A name of the Hub: with a hyphen or a digit in it, since `input/output` is no repository."""
+_MODULE = re.compile(r"\b[a-z]+_proj\b|\btarget[_ ]modules\b")
+"""Parts of a model that an adapter is to change."""
 _NUMBER = re.compile(r"(?<![\w.-])[$€£~]?\d[\d.,]*(?:e-?\d+)?(?:%|[a-z]{0,2}\b)?")
 
 
@@ -30,4 +32,5 @@ def unread_in(text: str) -> tuple[str, ...]:
     for pattern in _READ:
         text = pattern.sub(" ", text)
     clauses = (" ".join(clause.split()) for clause in _CLAUSE.split(text))
-    return tuple(clause[:LONGEST] for clause in clauses if _NUMBER.search(clause) or _REPOSITORY.search(clause))
+    telling = (_NUMBER, _REPOSITORY, _MODULE)
+    return tuple(clause[:LONGEST] for clause in clauses if any(pattern.search(clause) for pattern in telling))

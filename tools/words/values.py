@@ -78,9 +78,12 @@ OVERRIDES: tuple[Value, ...] = (
     Value(name="adapter", pattern=r"\b(qlora|(?:in )?4[- ]?bits?(?: (?:lora|quanti[sz]ed|training|base))?|load[_ ]in[_ ]4bit)\b(?! gguf)", read=lambda _: "qlora"),
     Value(name="adapter", pattern=r"(?<!no )(?<!without )\b(lora)\b", read=lambda _: "lora"),
     Value(name="adapter", pattern=r"\b(full(?:[- ]parameter)?[- ](?:fine-?tun\w*|fine tun\w*|tuning|finetun\w*|training)|all parameters|without lora|no lora|adapter\s*[=:]\s*full)\b", read=lambda _: "full"),
-    Value(name="warmup_ratio", pattern=rf"\bwarm-?up(?:[_ ](?:ratio|steps))?{IS}{_SHARE}", read=_share),
-    Value(name="warmup_ratio", pattern=rf"{_SHARE}\s*(?:of\s+)?warm-?up\b", read=_share),
+    Value(name="warmup_steps", pattern=rf"\bwarm-?up(?:[_ ](?:ratio|steps))?{IS}{_SHARE}", read=_share),
+    Value(name="warmup_steps", pattern=rf"{_SHARE}\s*(?:of\s+)?warm-?up\b", read=_share),
+    Value(name="warmup_steps", pattern=rf"\bwarm-?up(?:[_ ]steps)?{IS}(?:for |over )?{_COUNT}(?:\s*{STEPS})?", read=_whole),
+    Value(name="warmup_steps", pattern=rf"{_COUNT}[- ]?(?:(?:{STEPS}|step)\s*(?:of\s+)?)?warm-?up(?:\s*{STEPS})?", read=_whole),
     Value(name="num_train_epochs", pattern=rf"{_NUMBER}[- ]?{EPOCHS}", read=_number),
+    Value(name="num_train_epochs", pattern=r"(?<![\w.,-])(\d+(?:[.,]\d+)?)ep\b", read=_number),
     Value(name="num_train_epochs", pattern=rf"(?:\bnum_train_epochs\b|{EPOCHS})\s*[=:]?\s*(\d+(?:[.,]\d+)?)\b(?!\s*{STEPS})", read=_number),
     Value(name="max_steps", pattern=rf"{_COUNT}\s*{STEPS}", read=_whole),
     Value(name="max_steps", pattern=rf"\bmax[_ ]steps{IS}{_COUNT}", read=_whole),
@@ -88,7 +91,7 @@ OVERRIDES: tuple[Value, ...] = (
     Value(name="r", pattern=rf"{RANK}{IS}(\d+)\b", read=int),
     Value(name="lora_alpha", pattern=rf"\b(?:lora[_ -])?alpha{IS}(\d+)\b", read=int),
     Value(name="per_device_train_batch_size", pattern=rf"{BATCH}{IS}(\d+)\b", read=int),
-    Value(name="gradient_accumulation_steps", pattern=rf"\b(?:gradient[_ ]accumulation(?:[_ ]steps)?|accumulation){IS}(\d+)\b", read=int),
+    Value(name="gradient_accumulation_steps", pattern=rf"\b(?:gradient[_ ]accumulation(?:[_ ]steps)?|accumulation|ga|grad[_ ]acc(?:um)?){IS}(\d+)\b", read=int),
     Value(name="max_length", pattern=rf"\b(?:max(?:imum)?[_ -]?(?:seq(?:uence)?[_ -]?)?len(?:gth)?|(?:context|sequence|seq)[_ -]?len(?:gth)?|context(?: window| size)?|ctx|block[_ -]?size){IS}{_COUNT}", read=_whole),
     Value(name="max_length", pattern=rf"{_COUNT}(?:[- ]tokens?)?[- ](?:context|ctx|sequences?\b|seq(?:uence)?[ -]?len)", read=_whole),
     Value(name="max_completion_length", pattern=rf"\bmax(?:imum)?[_ -]?completion[_ -]?(?:len(?:gth)?|tokens){IS}{_COUNT}", read=_whole),
@@ -100,6 +103,10 @@ OVERRIDES: tuple[Value, ...] = (
     Value(name="seed", pattern=rf"\bseed{IS}(\d+)\b", read=int),
     Value(name="weight_decay", pattern=rf"\bweight[_ ]decay{IS}{_FLOAT}", read=float),
     Value(name="lr_scheduler_type", pattern=r"\b(cosine|linear|constant)(?:[- ](?:schedule|scheduler|decay|lr))", read=str),
+    Value(name="lr_scheduler_type", pattern=r"(?:^|[,;(])\s*(cosine|constant)\s*(?=$|[,;.)])", read=str),
+    Value(name="precision", pattern=r"\b(?:in |with )?(fp32|float32|full precision)\b", read=lambda _: "fp32"),
+    Value(name="precision", pattern=r"\b(?:in |with )?(fp16|float16|half precision)\b", read=lambda _: "fp16"),
+    Value(name="precision", pattern=r"\b(?:in |with )?(bf16|bfloat16)\b", read=lambda _: "bf16"),
     Value(name="packing", pattern=r"\b(no packing|without packing|packing\s*[=:]?\s*false)\b", read=lambda _: False),
     Value(name="packing", pattern=r"(?<!no )(?<!without )\b(packing)\b(?!\s*[=:]?\s*false)", read=lambda _: True),
     Value(name="gradient_checkpointing", pattern=r"\b((?:no|without) (?:gradient|activation)[_ -]checkpointing)\b", read=lambda _: False),
@@ -122,9 +129,7 @@ BARE_RATE = Value(
 )
 """A number that nothing stands before, written as nobody writes anything but a learning rate."""
 
-_OTHER_STEPS = re.compile(
-    rf"(?:warm-?up\w*(?: (?:of|for|over|is|=))?|every|each|alle) {_COUNT}\s*{STEPS}|{_COUNT}\s*{STEPS}(?: of)? warm-?up"
-)
+_OTHER_STEPS = re.compile(rf"(?:every|each|alle) {_COUNT}\s*{STEPS}")
 """Steps that are not those of the training: `evaluate every 200 steps`."""
 _FOREIGN_MONEY = re.compile(rf"(?<![\d.,]){_AMOUNT}\s?{OTHER_MONEY}")
 
