@@ -16,6 +16,7 @@ from rich.text import Text
 from ..tools.facts import LlmCall, Quote, ScheduleQuote
 from ..tools.journal import Event
 from ..tools.run import llm_words
+from ..tools.told import PLANNER
 from ..tools.wording import duration, one_line
 from .approval import offer, schedule_words
 from .fact_lines import fact_line
@@ -86,7 +87,8 @@ class RunConsole:
             self.rest()
             self.console.print(Text(f"  {one_line(visible(event.data['text']), SAID_CHARS)}", style="italic"))
         elif event.kind == "progress":
-            self._show(progress_line(self._step, event.data), now_and_then=True)
+            step = "" if event.data.get("step") == PLANNER else self._step
+            self._show(progress_line(step, event.data), now_and_then=True)
 
     def ask(self, quote: Quote | ScheduleQuote) -> bool:
         """Show a quote and ask whether to spend it."""

@@ -19,6 +19,7 @@ from ..tools.facts import LlmCall, Note
 from ..tools.jobs import cost_cap
 from ..tools.run import Run
 from ..tools.settings import Settings
+from ..tools.told import PLANNER
 from .calls import Tools, known_name, read_call
 from .calls import fitted as fitted_arguments
 from .constrained import legal_calls, response_format, without_free_text
@@ -79,7 +80,7 @@ class RailedPlanner(Model):
         self._takes_schema = llm.info.get("supports_response_schema") is not False
         self._over = ""
         """Why the LLM is not asked any more; empty while it is."""
-        llm.tell = lambda text: toolbox.run.journal.tell("progress", step="planner", text=text)
+        llm.tell = self._tell
 
     def generate(self, messages: list[Any], *_: Any, **options: Any) -> ChatMessage:
         """Return one tool call: the LLM's, or the built-in planner's when the LLM is stuck."""
@@ -128,6 +129,7 @@ class RailedPlanner(Model):
 
     def _ask(self, messages: list[Any], tools: Sequence[Tool]) -> Reply:
         """Ask, shorter where the prompt was too long, and with less where the server does not take it all."""
+        self._tell(f"asking {self.model_id}")
         while True:
             held = LEVELS[self._level] if self._takes_schema else ""
             try:
@@ -214,6 +216,9 @@ class RailedPlanner(Model):
         self.toolbox.last_error = None
         self.progress.took(step)
         return self.builtin.generate([])
+
+    def _tell(self, text: str) -> None:
+        self.toolbox.run.journal.tell("progress", step=PLANNER, text=text)
 
     def _note(self, code: str, text: str) -> None:
         self.toolbox.run = self.toolbox.run.record(Note(code=code, text=text))

@@ -6,6 +6,9 @@ from pydantic import ConfigDict
 
 from .facts import Alert, Fact
 
+PLANNER = "planner"
+"""The step in which an LLM is asked what comes next."""
+
 
 class StepBegun(Fact):
     """A tool was called."""

@@ -86,6 +86,16 @@ def test_a_person_is_shown_the_quote_before_answering(monkeypatch: pytest.Monkey
     assert "hf-jobs · l4x1 · 30 min to 1.5 h, $0.50–$1.50 · at most $2.00" in out.getvalue()
 
 
+def test_an_llm_that_thinks_is_said_to_and_not_the_step_before() -> None:
+    out = io.StringIO()
+    shown = RunConsole(Console(file=out, width=100, force_terminal=True, no_color=True))
+    for kind, data in (("step", {"tool": "plan_run"}), ("progress", {"step": "planner", "text": "asking openai/x"})):
+        shown(Event.model_validate({"run": "r", "seq": None, "at": "2026-11-26T00:00:00Z", "kind": kind, "data": data}))
+        last = shown._spinner.text
+    shown.rest()
+    assert str(last) == "asking openai/x"
+
+
 def test_what_a_planner_says_is_shown_without_what_steers_a_terminal() -> None:
     out = io.StringIO()
     told = Event.model_validate(
