@@ -266,6 +266,15 @@ def test_other_wordings_and_languages_are_read(text: str, said: dict[str, Any]) 
             "fine-tune Qwen3-0.6B on acme/notes for 500 steps with 50 warmup steps",
             {"max_steps": 500, "warmup_steps": 50},
         ),
+        (
+            "train Qwen3-0.6B on acme/codeforces-cots (solutions_py) for half an epoch with a rank of sixteen",
+            {"dataset": "acme/codeforces-cots", "subset": "solutions_py", "num_train_epochs": 0.5, "r": 16},
+        ),
+        ("请用 acme/notes 微调 Qwen3-0.6B,3 轮,预算 5 美元", {"num_train_epochs": 3.0, "budget_usd": 5.0}),
+        (
+            "fine-tune Qwen3-0.6B on acme/notes with batch size 2 x 8 accumulation",
+            {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 8},
+        ),
         ("fine-tune Qwen3-0.6B on acme/notes, a warm-up of 100 steps", {"max_steps": None, "warmup_steps": 100}),
         (
             "fine-tune Qwen 3 0.6B on https://huggingface.co/datasets/acme/notes/tree/main",
@@ -287,6 +296,10 @@ def test_wordings_of_a_third_hand_are_read(text: str, said: dict[str, Any]) -> N
         ("evaluate every 200 steps", "evaluate every 200 steps"),
         ("save every 100 steps", "save every 100 steps"),
         ("target modules q_proj and v_proj", "target modules q_proj"),
+        ("effective batch size 64", "effective batch size 64"),
+        ("using unsloth", "unsloth"),
+        ("with adamw_8bit and early stopping", "early stopping"),
+        ("lora on attention layers only", "attention layers only"),
         ("neftune noise 5 and label smoothing 0.1", "neftune noise 5"),
         ("hold out 5000 rows", "hold out 5000 rows"),
         ("push it to acme/other-name", "acme/other-name"),

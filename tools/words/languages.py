@@ -66,7 +66,8 @@ CLAUSE_END = r"[,.;:!?\n]|\b(?:but|and|then|aber|und|dann|mais|et|puis|sino|pero
 
 NUMBER_WORDS = {
     "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10,
-    "twelve": 12, "fifteen": 15, "twenty": 20, "thirty": 30, "forty": 40, "fifty": 50, "hundred": 100, "half": 0.5,
+    "twelve": 12, "fifteen": 15, "sixteen": 16, "twenty": 20,
+    "thirty-two": 32, "sixty-four": 64, "thirty": 30, "forty": 40, "fifty": 50, "hundred": 100, "half": 0.5,
     "ein": 1, "eine": 1, "einer": 1, "einen": 1, "zwei": 2, "drei": 3, "vier": 4, "fünf": 5, "sechs": 6, "acht": 8,
     "zehn": 10, "zwölf": 12, "zwanzig": 20, "fünfzig": 50, "hundert": 100,
     "un": 1, "une": 1, "deux": 2, "trois": 3, "quatre": 4, "cinq": 5, "huit": 8, "dix": 10, "vingt": 20,

@@ -142,9 +142,12 @@ _PARTS = (
         (attribute, (rf"\b{word}(?:\s*[=:]\s*|\s+){_NAME.format('n')}", rf"(?:^|[\s(]){_NAME.format('n')}\s+{word}\b"))
         for attribute, word in (("subset", "(?:subset|config(?:uration)?)"), ("split", "split"))
     ),
-    ("subset", (r"[\w.-]+/[\w.-]+\s+\(?(?P<n_bare>main|split_\d+)(?![\w/-])",)),
+    (
+        "subset",
+        (r"[\w.-]+/[\w.-]+\s+\(?(?P<n_bare>main|split_\d+)(?![\w/-])", r"[\w-]-[\w-]+\s+\((?P<n_bare>\w+_\w+)\)"),
+    ),
 )
-"""`subset python`, `the python subset`, and names that only subsets have: `openai/gsm8k main`."""
+"""`subset python`, `the python subset`, and names that only subsets have: `gsm8k main`, `cots (solutions_py)`."""
 _NOT_TO_TRAIN = re.compile(
     r"\b(?:never|not|except|excluding|without|don'?t|evaluat\w*|eval|validat\w*|test(?:ed)?|compar\w*|hold\w* out)\b"
     r"[^,.;:!?]*$",

@@ -28,7 +28,7 @@ from .languages import (
 
 _WORDS = NUMBER_WORDS | UNSPACED_NUMBERS
 _IN_WORDS = rf"(?:{'|'.join(NUMBER_WORDS)})"
-_NUMBER = rf"((?<![\w.,-])\d+(?:[.,]\d+)?|\b{_IN_WORDS}|[{''.join(UNSPACED_NUMBERS)}])"
+_NUMBER = rf"((?<![\w.-])(?<!\d,)\d+(?:[.,]\d+)?|\b{_IN_WORDS}|[{''.join(UNSPACED_NUMBERS)}])"
 _COUNT = r"((?<![\d.,])(?:\d{1,3}(?:[.,]\d{3})+|\d+k?))\b"
 _FLOAT = r"(\d+(?:\.\d+)?e-?\d+|0?\.\d+|\d+\.\d+)"
 _SHARE = r"(0?\.\d+|\d+(?:\.\d+)?\s?%)"
@@ -82,15 +82,17 @@ OVERRIDES: tuple[Value, ...] = (
     Value(name="warmup_steps", pattern=rf"{_SHARE}\s*(?:of\s+)?warm-?up\b", read=_share),
     Value(name="warmup_steps", pattern=rf"\bwarm-?up(?:[_ ]steps)?{IS}(?:for |over )?{_COUNT}(?:\s*{STEPS})?", read=_whole),
     Value(name="warmup_steps", pattern=rf"{_COUNT}[- ]?(?:(?:{STEPS}|step)\s*(?:of\s+)?)?warm-?up(?:\s*{STEPS})?", read=_whole),
+    Value(name="num_train_epochs", pattern=rf"\b(half an?|a half|an?(?= (?:single )?epoch))\s+(?:single )?{EPOCHS}", read=_number),
     Value(name="num_train_epochs", pattern=rf"{_NUMBER}[- ]?{EPOCHS}", read=_number),
     Value(name="num_train_epochs", pattern=r"(?<![\w.,-])(\d+(?:[.,]\d+)?)ep\b", read=_number),
     Value(name="num_train_epochs", pattern=rf"(?:\bnum_train_epochs\b|{EPOCHS})\s*[=:]?\s*(\d+(?:[.,]\d+)?)\b(?!\s*{STEPS})", read=_number),
     Value(name="max_steps", pattern=rf"{_COUNT}\s*{STEPS}", read=_whole),
     Value(name="max_steps", pattern=rf"\bmax[_ ]steps{IS}{_COUNT}", read=_whole),
     Value(name="learning_rate", pattern=rf"{LEARNING_RATE}{IS}{_FLOAT}", read=float),
-    Value(name="r", pattern=rf"{RANK}{IS}(\d+)\b", read=int),
+    Value(name="r", pattern=rf"{RANK}{IS}(\d+|{_IN_WORDS})\b", read=lambda text: round(_number(text))),
     Value(name="lora_alpha", pattern=rf"\b(?:lora[_ -])?alpha{IS}(\d+)\b", read=int),
-    Value(name="per_device_train_batch_size", pattern=rf"{BATCH}{IS}(\d+)\b", read=int),
+    Value(name="gradient_accumulation_steps", pattern=r"(?:[x×*]\s*)?\b(\d+)\s*(?:steps of )?(?:gradient[_ ])?accum\w*\b(?!\s*\d)", read=int),
+    Value(name="per_device_train_batch_size", pattern=rf"(?<!effective )(?<!global )(?<!total ){BATCH}{IS}(\d+)\b", read=int),
     Value(name="gradient_accumulation_steps", pattern=rf"\b(?:gradient[_ ]accumulation(?:[_ ]steps)?|accumulation|ga|grad[_ ]acc(?:um)?){IS}(\d+)\b", read=int),
     Value(name="max_length", pattern=rf"\b(?:max(?:imum)?[_ -]?(?:seq(?:uence)?[_ -]?)?len(?:gth)?|(?:context|sequence|seq)[_ -]?len(?:gth)?|context(?: window| size)?|ctx|block[_ -]?size){IS}{_COUNT}", read=_whole),
     Value(name="max_length", pattern=rf"{_COUNT}(?:[- ]tokens?)?[- ](?:context|ctx|sequences?\b|seq(?:uence)?[ -]?len)", read=_whole),
