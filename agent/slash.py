@@ -8,7 +8,7 @@ from ..tools.errors import InputError, UserError
 from ..tools.followups import without_values
 from ..tools.jobs import cancel_job, cost_cap, status_now
 from ..tools.report import show_run
-from ..tools.run import experiment_name, list_runs, report_path
+from ..tools.run import experiment_name, list_runs, read_runs, report_path
 from ..tools.skills import known_skills, read_skill
 from .answers import UNDERSTOOD, cost, where
 from .talk import DONE, FAILED, Talk
@@ -32,11 +32,13 @@ class Commands(Talk):
 
     def runs(self, _: list[str]) -> None:
         """List the runs of this folder."""
-        runs = list_runs(self.settings.workdir)
+        runs, unread = read_runs(self.settings.workdir)
         for run in runs:
             mark = "*" if run.id == self.current else " "
             self._plain(f"{mark} {run.id}  {status_now(run):<10}  {experiment_name(run.spec) if run.spec else '–'}")
-        if not runs:
+        for error in unread:
+            self._say(str(error), "yellow")
+        if not (runs or unread):
             self._plain("no runs yet")
 
     def show(self, arguments: list[str]) -> None:

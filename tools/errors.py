@@ -5,6 +5,7 @@
     │   ├── GateClosed        the step is not legal yet; the hint names what opens it
     │   └── InputError        (also UserError) what was given cannot be used
     ├── UserError             the person: one line on stderr, exit 2
+    │   └── UnreadableJournal a run that this version cannot read
     ├── ApprovalNeeded        nobody has allowed this spending, or somebody declined: exit 3
     ├── BudgetExceeded        the cap is reached: exit 4
     └── Stopped               somebody ended the work from outside: exit 130
@@ -52,6 +53,12 @@ class UserError(FtagentError):
 
     code = "user_error"
     exit_code = 2
+
+
+class UnreadableJournal(UserError):
+    """A journal has a line that is damaged, or that another version of ftagent wrote."""
+
+    code = "unreadable"
 
 
 class InputError(ToolError, UserError):

@@ -13,9 +13,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-from .errors import UserError
+from .errors import UnreadableJournal, UserError
 from .facts import (
     Answer,
     Approval,
@@ -47,6 +47,9 @@ from .settings import Settings
 from .stopping import check
 from .templates.lines import cut_torn_line
 from .told import TOLD
+from .wording import one_line
+
+WHY_CHARS = 120
 
 JOURNAL = "journal.jsonl"
 
@@ -208,11 +211,38 @@ class Journal:
 
 
 def read_events(path: Path) -> Iterator[Event]:
-    """Yield the events of a journal file; a torn last line counts as never written."""
+    """Yield the events of a journal file; a torn last line counts as never written.
+
+    Raises:
+        UnreadableJournal: Another line is no event.
+    """
     if not path.exists():
         return
-    for line in path.read_bytes().split(b"\n")[:-1]:
-        yield Event.model_validate(json.loads(line))
+    for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], 1):
+        try:
+            event = Event.model_validate(json.loads(line))
+        except ValueError as error:
+            raise unreadable(path.parent, number, error) from error
+        yield event
+
+
+def unreadable(folder: Path, line: int, error: Exception) -> UnreadableJournal:
+    """Return the error that says which line of a journal cannot be read, and why.
+
+    Args:
+        folder: Of the run.
+        line: Its number, from 1.
+        error: What reading it has raised.
+    """
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        why = f"{'.'.join(map(str, first['loc']))}: {first['msg'].lower()}"
+    else:
+        why = f"`{error.args[0]}` is unknown" if isinstance(error, KeyError) else str(error)
+    return UnreadableJournal(
+        f"run `{folder.name}` cannot be read: line {line} of its journal: {one_line(why, WHY_CHARS)}.",
+        hint=f"it is damaged, or another version of ftagent wrote it; what the run made lies in `{folder}`",
+    )
 
 
 def _write_lines(path: Path, events: list[Event]) -> None:

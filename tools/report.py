@@ -7,10 +7,12 @@ its end belongs to people and is carried over as it is.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .errors import UnreadableJournal
 from .facts import Candidate, Comparison, Parameter, Range
 from .files import sha256_of, write_whole
 from .journal import JOURNAL, Event, Journal, Listener
@@ -54,41 +56,48 @@ def write_report(run: Run) -> Path:
     path = report_path(run)
     # Runs of one experiment, in threads or processes, take turns: the last to write has seen what all others wrote.
     with FileLock(run.folder.parent / ".lock", poll_interval=0.01):
-        text = render(experiment_runs(run), notes=_notes(path))
+        runs, unread = experiment_runs(run)
+        text = render(runs, unread=unread, notes=_notes(path))
         write_whole(path, text.encode())
     return path
 
 
-def experiment_runs(run: Run) -> list[Run]:
-    """Return all runs that share `run`'s report, oldest first, `run` itself as it is in memory."""
+def experiment_runs(run: Run) -> tuple[list[Run], list[UnreadableJournal]]:
+    """Return the runs that share `run`'s report, oldest first, `run` as it is in memory; and what cannot be read."""
     journals = [path for path in run.folder.parent.glob(f"*/{JOURNAL}") if path.parent != run.folder]
     stamps = [(path, path.stat()) for path in journals]
     others = [_as_journalled(path.parent, stamp.st_size, stamp.st_mtime_ns) for path, stamp in stamps]
-    return sorted([run, *(other for other in others if other is not None)], key=lambda r: r.id)
+    runs = [run, *(other for other in others if isinstance(other, Run))]
+    return sorted(runs, key=lambda r: r.id), [other for other in others if isinstance(other, UnreadableJournal)]
 
 
 @lru_cache(maxsize=256)
-def _as_journalled(folder: Path, size: int, mtime_ns: int) -> Run | None:
+def _as_journalled(folder: Path, size: int, mtime_ns: int) -> Run | UnreadableJournal | None:
     """Return the run of a journal of this size and time: every event of a run asks for all runs beside it.
 
     None for one that begins at this moment and has no line yet; it writes the report itself a moment later.
     """
     del size, mtime_ns
-    journal = Journal(folder.name, folder)
-    return refold(journal) if journal.events else None
+    try:
+        journal = Journal(folder.name, folder)
+        return refold(journal) if journal.events else None
+    except UnreadableJournal as error:
+        return error
 
 
-def render(runs: list[Run], *, notes: str = "") -> str:
+def render(runs: list[Run], *, unread: Sequence[UnreadableJournal] = (), notes: str = "") -> str:
     """Return the report as Markdown.
 
     Args:
         runs: The runs of one experiment, oldest first.
+        unread: Why others of them are not there.
         notes: What people wrote into the notes block.
     """
     latest = runs[-1]
     text = _template().render(
         name=experiment_name(latest.spec) if latest.spec else latest.id,
         runs=runs,
+        unread=unread,
         latest=latest,
         verdict=verdict(latest),
         link=_link,

@@ -21,17 +21,19 @@ if TYPE_CHECKING:
 def runs(arguments: list[str]) -> int:
     """List the runs of this folder."""
     from ...tools.jobs import status_now
-    from ...tools.run import experiment_name, list_runs
+    from ...tools.run import experiment_name, read_runs
 
     options = looking("ftagent runs", "List the runs of this folder, newest first.", arguments, with_run=False)
-    runs = list_runs(settings_of(options).workdir)
+    runs, unread = read_runs(settings_of(options).workdir)
     if options.json:
         print(json.dumps([{"id": run.id, "status": status_now(run), "cost_usd": run.cost_usd} for run in runs]))
     else:
         for run in runs:
             print(f"{run.id}  {status_now(run):<10}  {experiment_name(run.spec) if run.spec else '–'}")
-        if not runs:
+        if not (runs or unread):
             say(f"no runs yet. hint: {EXAMPLE}")
+    for error in unread:
+        say(str(error))
     return DONE
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from ftagent.tools.errors import UserError
+from ftagent.tools.errors import UnreadableJournal, UserError
 from ftagent.tools.facts import (
     DatasetReport,
     Ended,
@@ -22,7 +23,8 @@ from ftagent.tools.facts import (
 )
 from ftagent.tools.gates import next_tool
 from ftagent.tools.journal import JOURNAL
-from ftagent.tools.run import Run, experiment_name, find_run, list_runs, new_run, open_run, refold
+from ftagent.tools.report import write_report
+from ftagent.tools.run import Run, experiment_name, find_run, list_runs, new_run, open_run, read_runs, refold
 from ftagent.tools.settings import load_settings
 
 SPEC = Spec(request="fine-tune a on b", model="org/Tiny-1M", dataset="data/rows.jsonl", targets=("evaluate",))
@@ -70,6 +72,45 @@ def test_a_torn_last_line_counts_as_never_written_and_the_next_writer_cuts_it(ru
     assert again.model_dump() == run.model_dump()
     again.record(DATA).journal.release()
     assert open_run(run.folder).dataset == DATA
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (lambda line: b"\x00" * len(line), "line 2 of its journal: expecting value"),
+        (lambda line: line.replace(b'"plan_run"', b'"plan_of_tomorrow"'), "`plan_of_tomorrow` is unknown"),
+        (lambda line: line.replace(b'"subset":null', b'"subsets":["a"]'), "subsets: extra inputs are not permitted"),
+    ],
+)
+def test_a_run_that_cannot_be_read_is_said_and_keeps_no_other_from_being(
+    run: Run, workdir: Path, damage: Callable[[bytes], bytes], says: str
+) -> None:
+    run.journal.release()
+    other = new_run(load_settings()).record(SPEC)
+    other.journal.settle(run.folder.parent / other.id)
+    journal = run.folder / JOURNAL
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(lines[0] + damage(lines[1][:-1]) + b"\n")
+    runs, unread = read_runs(workdir)
+    assert [one.id for one in runs] == [other.id] == [one.id for one in list_runs(workdir)]
+    assert find_run(workdir).id == other.id
+    with pytest.raises(UnreadableJournal) as refused:
+        find_run(workdir, run.id)
+    assert [str(error) for error in unread] == [str(refused.value)]
+    assert says in refused.value.message.lower() and str(run.folder) in refused.value.hint
+    with pytest.raises(UserError, match="no run match"):
+        find_run(workdir, "no-such-job")
+    text = write_report(other).read_text(encoding="utf-8")
+    assert "Not here: run" in text and run.id in text and f"## Run {other.id}" in text
+    other.journal.release()
+
+
+def test_what_another_version_had_not_set_is_read_over(run: Run) -> None:
+    run.journal.release()
+    journal = run.folder / JOURNAL
+    text = journal.read_text(encoding="utf-8")
+    journal.write_text(text.replace('"subset":null', '"subset":null,"mood":null'), encoding="utf-8")
+    assert open_run(run.folder).model_dump() == run.model_dump()
 
 
 def test_every_prefix_of_a_journal_is_a_run(run: Run) -> None:

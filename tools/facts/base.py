@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 Method = Literal["sft", "dpo", "kto", "grpo", "rloo", "reward", "distillation"]
 Target = Literal["evaluate", "export", "publish", "schedule"]
@@ -43,3 +43,11 @@ class Fact(BaseModel):
     """The base of all facts: immutable, and strict about unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_unset_unknowns(cls, data: Any) -> Any:
+        """Leave out what another version knew and had not set: its journals are read by this one."""
+        if not isinstance(data, dict):
+            return data
+        return {name: value for name, value in data.items() if value is not None or name in cls.model_fields}

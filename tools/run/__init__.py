@@ -12,7 +12,7 @@ most the line it was writing.
 
 from __future__ import annotations
 
-from .finding import find_run, has_other_runs, list_runs, new_run, open_run, refold
+from .finding import find_run, has_other_runs, list_runs, new_run, open_run, read_runs, refold
 from .folding import STANDS_ON, fold
 from .later import Later
 from .names import REPORTS, experiment_name, home_of, report_path, slug
@@ -32,6 +32,7 @@ __all__ = [
     "llm_words",
     "new_run",
     "open_run",
+    "read_runs",
     "refold",
     "report_path",
     "slug",

@@ -6,8 +6,8 @@ import secrets
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ..errors import UserError
-from ..journal import JOURNAL, Journal
+from ..errors import UnreadableJournal, UserError
+from ..journal import JOURNAL, Journal, unreadable
 from ..settings import Settings
 from .folding import fold
 from .names import REPORTS
@@ -30,7 +30,8 @@ def open_run(folder: Path) -> Run:
     """Read a run back from its folder.
 
     Raises:
-        UserError: The folder holds no readable journal.
+        UnreadableJournal: A line of its journal cannot be read.
+        UserError: The folder holds no journal.
     """
     journal = Journal(folder.name, folder)
     if not journal.events:
@@ -47,14 +48,31 @@ def refold(journal: Journal) -> Run:
         settings=Settings.model_validate(first.data),
         created=first.at,
     )
-    for event in journal.events:
-        run = fold(run, event)
+    for line, event in enumerate(journal.events, 1):
+        try:
+            run = fold(run, event)
+        except (KeyError, ValueError) as error:
+            if journal.folder is None:
+                raise
+            raise unreadable(journal.folder, line, error) from error
     return run
 
 
 def list_runs(workdir: Path) -> list[Run]:
-    """Return every run below `workdir`, newest first."""
-    return [open_run(folder) for folder in sorted(_folders(workdir), key=lambda f: f.name, reverse=True)]
+    """Return every run below `workdir` that can be read, newest first."""
+    return read_runs(workdir)[0]
+
+
+def read_runs(workdir: Path) -> tuple[list[Run], list[UnreadableJournal]]:
+    """Return every run below `workdir`, newest first, and why others cannot be read."""
+    runs: list[Run] = []
+    unread: list[UnreadableJournal] = []
+    for folder in sorted(_folders(workdir), key=lambda f: f.name, reverse=True):
+        try:
+            runs.append(open_run(folder))
+        except UnreadableJournal as error:
+            unread.append(error)
+    return runs, unread
 
 
 def has_other_runs(run: Run) -> bool:
@@ -96,5 +114,9 @@ def _matching(folders: list[Path], run_id: str) -> list[Path]:
 
 def _had_job(folder: Path, job_id: str) -> bool:
     """Whether the run of this folder ever had this job, its namespace named or not."""
-    jobs = (event.data["id"] for event in Journal(folder.name, folder).events if event.kind == "submit_job")
+    try:
+        events = Journal(folder.name, folder).events
+    except UnreadableJournal:  # then nobody knows, and the run is not looked for by its own name
+        return False
+    jobs = (event.data["id"] for event in events if event.kind == "submit_job")
     return any(job == job_id or job.endswith(f"/{job_id}") for job in jobs)
