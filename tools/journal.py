@@ -220,7 +220,7 @@ def read_events(path: Path) -> Iterator[Event]:
         return
     for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], 1):
         try:
-            event = Event.model_validate(json.loads(line))
+            event = Event.model_validate(json.loads(line.decode()))
         except ValueError as error:
             raise unreadable(path.parent, number, error) from error
         yield event
@@ -238,7 +238,7 @@ def unreadable(folder: Path, line: int, error: Exception) -> UnreadableJournal:
         first = error.errors()[0]
         why = f"{'.'.join(map(str, first['loc']))}: {first['msg'].lower()}"
     else:
-        why = f"`{error.args[0]}` is unknown" if isinstance(error, KeyError) else str(error)
+        why = f"`{error.args[0]}` is unknown" if isinstance(error, KeyError) else getattr(error, "msg", str(error))
     return UnreadableJournal(
         f"run `{folder.name}` cannot be read: line {line} of its journal: {one_line(why, WHY_CHARS)}.",
         hint=f"it is damaged, or another version of ftagent wrote it; what the run made lies in `{folder}`",
