@@ -64,9 +64,11 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--kind", choices=("mechanical", "judgement"))
     parser.add_argument("--each", type=int, help="this many scenarios of each category, evenly spread; all by default")
     parser.add_argument("--cache-dir", type=Path, help=f"where the weights of {SMALL} lie, or are made")
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--workers", type=int, help=f"scenarios at a time; {SMALL} has one, and uses all cores for it")
     parser.add_argument("--out", type=Path, default=Path("evals-results"))
-    return parser.parse_args()
+    options = parser.parse_args()
+    options.workers = options.workers or (1 if options.llm == SMALL else 2)
+    return options
 
 
 @contextlib.contextmanager

@@ -40,7 +40,10 @@ def sweep(scenarios: Sequence[Scenario], player: Player, *, workers: int = 2) ->
     _import_all()
     with (
         tempfile.TemporaryDirectory(prefix="ftagent-evals-", ignore_cleanup_errors=True) as folder,
-        multiprocessing.get_context("fork").Pool(workers, maxtasksperchild=1) as pool,
+        # Ctrl-C is for the process that writes the scoreboard: it ends the others.
+        multiprocessing.get_context("fork").Pool(
+            workers, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN), maxtasksperchild=1
+        ) as pool,
     ):
         scratch = make_scratch(Path(folder, "scratch"))
         tasks = [(scenario, player, scratch, Path(folder, f"{n:03}")) for n, scenario in enumerate(scenarios)]
