@@ -52,6 +52,8 @@ def test_rows_are_counted_in_many_words(said: str, most: float, first: bool) -> 
         "200 rows for evaluation",
         "show 3 rows",
         "it has 5000 rows",
+        "8 rows a batch",
+        "give me 3 examples of its answers",
         "few-shot with 3 examples",
         "100 rows are held out",
     ],
@@ -67,6 +69,15 @@ def test_rows_for_something_else_are_left_alone(said: str) -> None:
 )
 def test_other_numbers_are_no_rows(said: str) -> None:
     assert not read_samples(f"fine-tune M-1B on a/b {said}").overrides
+
+
+@pytest.mark.parametrize("said", ["a/b (5000 rows)", "a/b (about 20k examples)", "my 5000-row set a/b"])
+def test_how_many_rows_there_are_is_no_limit(said: str) -> None:
+    assert "max_train_samples" not in read_words(f"fine-tune M-1B on {said}").overrides
+
+
+def test_a_limit_may_stand_in_brackets() -> None:
+    assert read_words("fine-tune M-1B on a/b (only 5000 rows)").overrides == {"max_train_samples": 5000}
 
 
 def test_two_numbers_of_rows_are_a_question() -> None:

@@ -24,12 +24,13 @@ _WHOLE = rf"(?:{ROWS}|(?:training )?data(?:set)?(?![\w./-])|it\b|(?=[\w.~-]*[/.]
 _PATTERNS = (
     r"\btrain\[:(?P<count>\d+)(?P<percent>%?)\](?P<first>)",
     rf"\b(?:max|num)_(?:train_)?samples\s*[=:]?\s*{_COUNT}",
-    rf"{_BEFORE}(?:(?P<first>{FIRST})\s*)?{_COUNT}\s*-?{_KIND}{ROWS}(?:\s+{OF}\b)?",
+    rf"{_BEFORE}(?:(?P<first>{FIRST})\s*)?{_COUNT}\s*{_KIND}{ROWS}(?:\s+{OF}\b)?",
     rf"{_BEFORE}(?:(?P<first>{FIRST})\s*)?{_SHARE}\s+(?:{OF}\s+)?(?:the\s+|all\s+|der\s+|la\s+|los\s+)?{_WHOLE}",
 )
+_CHOOSES = r"only|just|at most|up to|no more|max|limit|random|the first|first|use"
 _OTHERS = re.compile(
     r"\b(?:evaluat\w*|eval|validat\w*|test\w*|compar\w*|judg\w*|bench\w*|hold\w*|held|few-?shot|shots?|batch\w*|"
-    r"every|each|has|have|contains?|show\w*|report\w*|generat\w*|warm\w*|alle|tiene|halte|bewert\w*)\b|评估|测试",
+    r"every|each|has|have|contains?|show\w*|give|print\w*|list\w*|report\w*|generat\w*|warm\w*|alle|tiene|halte|bewert\w*)\b|评估|测试",
     re.IGNORECASE,
 )
 """What rows are also for."""
@@ -38,7 +39,7 @@ _TRAINS = re.compile(
 )
 _OTHERS_AFTER = re.compile(
     r"\s*(?:for|as|to)\s+(?:the\s+)?(?:eval\w*|test\w*|valid\w*|hold\w*|held)|"
-    r"\s+(?:are\s+|be\s+)?held|\s+(?:per|each|at a time)\b",
+    r"\s+(?:are\s+|be\s+)?held|\s+(?:per|each|at a time|an? (?:batch|step|prompt))\b",
     re.IGNORECASE,
 )
 
@@ -74,6 +75,10 @@ def read_samples(text: str) -> Samples:
 
 def _is_for_something_else(text: str, match: re.Match[str]) -> bool:
     """Whether rows are counted that are not those to train on: `evaluate on 200 examples`, `batches of 8 rows`."""
+    if re.search(r"\((?:about |around |roughly |~)?$", text[: match.start()]) and not re.match(
+        _CHOOSES, match[0], re.IGNORECASE
+    ):
+        return True  # `rows.jsonl (5000 rows)` says how many there are
     clause = re.split(CLAUSE_END, text[: match.start()], flags=re.IGNORECASE)[-1]
     others, trains = (max((m.end() for m in of.finditer(clause)), default=-1) for of in (_OTHERS, _TRAINS))
     return others > trains or _OTHERS_AFTER.match(text, match.end()) is not None
