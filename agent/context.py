@@ -108,6 +108,7 @@ def turn_prompt(toolbox: Toolbox, *, request_chars: int | None = None) -> str:
         "turn",
         request=cut(request, request_chars) if request_chars is not None else request,
         stated=", ".join(_stated(toolbox)),
+        unread=readable("; ".join(spec.unread)) if spec else "",
         answers=tuple(_Said(safe(a.question, LINE_CHARS), readable(a.answer)) for a in run.answers),
         done=tuple(as_data(line, LINE_CHARS) for line in _settled(toolbox)),
         money=f"${run.cost_usd:.2f} spent" + (f" of ${cap:.2f}" if cap is not None else ", no cap"),

@@ -105,6 +105,12 @@ def test_a_request_that_is_longer_than_the_window_keeps_its_ends_and_what_it_sta
     assert "fine-tune Tiny-1M" in text and "The end." in text and "characters cut" in text and "r 8" in text
 
 
+def test_what_the_plan_has_not_read_is_said_to_the_llm(workdir: Path) -> None:
+    told = text_of(build_messages(planned(STATED + ", hold out 5%"), []))
+    assert "Of the request the plan has not read: hold out 5%." in told
+    assert "has not read" not in text_of(build_messages(planned(), []))
+
+
 @settings(derandomize=True, max_examples=60, deadline=None)
 @given(st.lists(st.text(max_size=4000) | st.sampled_from(HOSTILE), max_size=40), st.integers(0, HISTORY_TOKENS))
 def test_history_fits_and_the_newest_turns_stay_the_longest(observations: list[str], room: int) -> None:
