@@ -11,7 +11,7 @@ from ..agent.llm import connect
 from ..agent.loop import FineTuneAgent
 from ..agent.signatures import ToolInfo, input_schema, tool_info
 from ..agent.toolbox import Toolbox
-from ..tools.errors import FtagentError
+from ..tools.errors import FtagentError, UserError
 from ..tools.facts import LlmCall
 from ..tools.journal import Event
 from ..tools.run import Run, find_run, new_run
@@ -156,10 +156,16 @@ def _left(stage: Stage, run_id: str | None) -> Run | None:
 
 
 def edit(act: Act, stage: Stage) -> None:
-    """Add a line to a file of the newest run, or of the working folder."""
+    """Add a line to a file of the newest run, or of the working folder.
+
+    Raises:
+        UserError: It is in neither: the planner has not come so far.
+    """
     assert act.edit is not None
     file = Path(stage.work, act.edit)
     if not file.exists():
         file = find_run(stage.work, None).folder / act.edit
+    if not file.exists():
+        raise UserError(f"there is no `{act.edit}` to edit.")
     with file.open("a", encoding="utf-8") as stream:
         stream.write(file.read_text(encoding="utf-8").splitlines()[0] + "\n" if file.suffix == ".jsonl" else "pass\n")

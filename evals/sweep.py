@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from ..tools.errors import UserError
 from .checkout import use_checkout
 from .evidence import Ended, Evidence, Witness, ending_of, gather
 from .judge import Verdict, judge
@@ -80,7 +81,11 @@ def play(scenario: Scenario, player: Player, scratch: Path, root: Path) -> Evide
         played = [act for act in scenario.acts if act.edit is None]
         for act in scenario.acts:
             if act.edit is not None:
-                edit(act, stage)
+                try:
+                    edit(act, stage)
+                except UserError as error:
+                    ended.append(ending_of(error))
+                    break
                 continue
             witness.act = len(ended)
             try:
