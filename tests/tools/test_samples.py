@@ -26,6 +26,7 @@ from hypothesis import strategies as st
         ("fine-tune M-1B on a/b, max_train_samples=800", 800, False),
         ("I want 5k rows from a/b, sft M-1B", 5000, False),
         ("DPO on 1,000 preference pairs of a/b with M-1B", 1000, False),
+        ("give me M-1B tuned on 400 rows of a/b", 400, False),
         ("evaluate it after you train M-1B on 300 examples of a/b", 300, False),
         ("trainiere M-1B auf den ersten 5000 Zeilen von a/b", 5000, True),
         ("entrena M-1B con 1000 ejemplos de a/b", 1000, False),

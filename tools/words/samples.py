@@ -35,7 +35,7 @@ _OTHERS = re.compile(
 )
 """What rows are also for."""
 _TRAINS = re.compile(
-    r"\b(?:fine-?\s?tun\w*|train\w*|teach\w*|trainier\w*|entra\w*|use|using|nutze)\b|训练|微调", re.IGNORECASE
+    r"\b(?:\w*tun(?:e[ds]?|ing)|train\w*|teach\w*|trainier\w*|entra\w*|use|using|nutze)\b|训练|微调", re.IGNORECASE
 )
 _OTHERS_AFTER = re.compile(
     r"\s*(?:for|as|to)\s+(?:the\s+)?(?:eval\w*|test\w*|valid\w*|hold\w*|held)|"
