@@ -485,6 +485,7 @@ if __name__ == "__main__":
     trainer.train(resume_from_checkpoint=last_whole_checkpoint(settings))
     if watch.out_of_time:
         print(f"time is almost over: saved at step {trainer.state.global_step}; start again to go on", file=sys.stderr)
+        trainer.accelerator.end_training()
         sys.exit(OUT_OF_TIME)
     result = results(trainer, watch) | {
         "trained_tokens": trained_tokens and round(trained_tokens * trainer.state.epoch),
@@ -501,3 +502,4 @@ if __name__ == "__main__":
         if hub_id:
             publish()
         print(f"done: {result['steps']} steps, held-out loss {result['eval_loss']}, {result['seconds']:.0f} s")
+    trainer.accelerator.end_training()  # threads that still listen to other processes when Python ends would abort it
