@@ -46,7 +46,7 @@ bench-failures: $(VENV)/.dev   ## the failure classes against the corpus of ende
 	$(BIN)/python tests/failures/bench.py
 
 bench-methods: $(VENV)/.dev    ## a whole run of every method on a small real model; about 40 minutes (ONLY=dpo for one)
-	$(BIN)/python tests/bench/methods.py $(if $(ONLY),--only $(ONLY)) $(if $(EACH),--each $(EACH))
+	$(BIN)/python tests/bench/methods.py $(if $(ONLY),--only $(ONLY))
 
 bench-preflight: $(VENV)/.dev  ## mutants that preflight must stop, and sound runs that it must not; about 5 minutes
 	$(BIN)/python tests/mutants/bench.py $(ONLY)
@@ -81,7 +81,7 @@ drift:                         ## the scripts and their preflight against the ne
 	$(VENV)-drift/bin/python -m pytest -m "not slow" tests/tools/templates tests/tools/test_preflight.py tests/tools/test_script.py
 
 evals: $(VENV)/.dev            ## the agent on every scenario: LLM=ID for another planner, `smollm2` is served here; PLAIN=1 without rails, EACH=2 for two of a category
-	$(BIN)/python -m ftagent.evals $(if $(LLM),--llm $(LLM)) $(if $(PLAIN),--plain) $(if $(ONLY),--only $(ONLY))
+	$(BIN)/python -m ftagent.evals $(if $(LLM),--llm $(LLM)) $(if $(PLAIN),--plain) $(if $(ONLY),--only $(ONLY)) $(if $(EACH),--each $(EACH))
 
 record-chat: $(VENV)/.dev     ## a chat in a real terminal on a small model, recorded: examples/chat.cast and chat.md (minutes)
 	$(BIN)/python tests/bench/record_chat.py
