@@ -105,6 +105,14 @@ def test_a_run_that_cannot_be_read_is_said_and_keeps_no_other_from_being(
     other.journal.release()
 
 
+def test_settings_that_cannot_be_read_are_said_too(run: Run, workdir: Path) -> None:
+    run.journal.release()
+    journal = run.folder / JOURNAL
+    journal.write_text(journal.read_text(encoding="utf-8").replace('"llm":"builtin"', '"llm":["a"]'), encoding="utf-8")
+    runs, (error,) = read_runs(workdir)
+    assert runs == [] and "line 1 of its journal: llm: input should be a valid string" in error.message
+
+
 def test_what_another_version_had_not_set_is_read_over(run: Run) -> None:
     run.journal.release()
     journal = run.folder / JOURNAL

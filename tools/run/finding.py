@@ -41,20 +41,17 @@ def open_run(folder: Path) -> Run:
 
 def refold(journal: Journal) -> Run:
     """Fold all of a journal's events from the beginning."""
-    first = journal.events[0]
-    run = Run(
-        id=journal.run_id,
-        journal=journal,
-        settings=Settings.model_validate(first.data),
-        created=first.at,
-    )
-    for line, event in enumerate(journal.events, 1):
-        try:
+    first, line = journal.events[0], 1
+    try:
+        settings = Settings.model_validate(first.data)
+        run = Run(id=journal.run_id, journal=journal, settings=settings, created=first.at)
+        for event in journal.events:
             run = fold(run, event)
-        except (KeyError, ValueError) as error:
-            if journal.folder is None:
-                raise
-            raise unreadable(journal.folder, line, error) from error
+            line += 1
+    except (KeyError, ValueError) as error:
+        if journal.folder is None:
+            raise
+        raise unreadable(journal.folder, line, error) from error
     return run
 
 
