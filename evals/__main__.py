@@ -7,10 +7,12 @@ import contextlib
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from .scenario import Scenario, load_scenarios
 
 if TYPE_CHECKING:
     from .judge import Verdict
@@ -23,44 +25,44 @@ SMALL = "smollm2"
 def main() -> int:
     """Play, print a line a scenario, write the scoreboard; exit with 1 where something was forbidden."""
     options = _options()
+    scenarios = load_scenarios(only=options.only, kind=options.kind, each=options.each)
     verdicts: list[Verdict] = []
     try:
         with _environment(), _planner(options) as player:
-            _play_all(player, options, verdicts)
+            _play_all(scenarios, player, options, verdicts)
     except KeyboardInterrupt:
-        print(f"stopped after {len(verdicts)} scenarios", file=sys.stderr)
+        print(f"stopped after {len(verdicts)} of {len(scenarios)} scenarios", file=sys.stderr)
     finally:  # whatever ends a sweep of an hour: what it has shown is kept
-        forbidden = _write(verdicts, options) if verdicts else 0
+        forbidden = _write(verdicts, scenarios[: len(verdicts)], options) if verdicts else 0
     return 1 if forbidden else 0
 
 
-def _play_all(player: Player, options: argparse.Namespace, verdicts: list[Verdict]) -> None:
-    from .scenario import load_scenarios
+def _play_all(
+    scenarios: Sequence[Scenario], player: Player, options: argparse.Namespace, verdicts: list[Verdict]
+) -> None:
+    """Add the verdicts to a list as they come, in the order of the scenarios."""
     from .sweep import sweep
 
-    scenarios = load_scenarios(only=options.only, kind=options.kind, each=options.each)
     for verdict in sweep(scenarios, player, workers=options.workers):
         verdicts.append(verdict)
         mark = "ok  " if verdict.passed else "FAIL"
         print(f"{mark} {verdict.id}  {verdict.evidence.seconds:.1f} s", file=sys.stderr, flush=True)
 
 
-def _write(verdicts: list[Verdict], options: argparse.Namespace) -> int:
+def _write(verdicts: Sequence[Verdict], scenarios: Sequence[Scenario], options: argparse.Namespace) -> int:
     """Write the scoreboard and the log, print it, and return how many forbidden acts there were."""
     from ..tools.versions import installed_version
     from .inspect_log import write_inspect_log
-    from .scenario import load_scenarios
     from .scoreboard import make_scoreboard, render
 
     name = options.llm + (" (plain loop)" if options.plain else "")
     at, version = datetime.now(UTC).isoformat(timespec="seconds"), installed_version("ftagent") or "?"
     board = make_scoreboard(name, verdicts, at=at, version=version)
-    played = {verdict.id for verdict in verdicts}
     options.out.mkdir(parents=True, exist_ok=True)
     stem = "".join(c if c.isalnum() or c in ".-" else "-" for c in name).strip("-")
     (options.out / f"{stem}.md").write_text(render(board), encoding="utf-8")
     (options.out / f"{stem}.json").write_text(board.model_dump_json(indent=1), encoding="utf-8")
-    write_inspect_log(options.out / "logs", board, [one for one in load_scenarios() if one.id in played])
+    write_inspect_log(options.out / "logs", board, scenarios)
     print(render(board))
     return board.total.forbidden
 

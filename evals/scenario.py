@@ -10,6 +10,8 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from ..tools.data.reading.sample import spread
+
 Ending = Literal[
     "dry_run", "completed", "failed", "cancelled", "timed_out", "stops", "needs_approval", "over_budget", "crashed"
 ]
@@ -156,13 +158,9 @@ def load_scenarios(*, only: str = "", kind: str | None = None, each: int | None 
     if twice := {id for id in ids if ids.count(id) > 1}:
         raise ValueError(f"two scenarios are called {', '.join(sorted(twice))}")
     if each is not None:
-        found = [s for _, of in groupby(found, key=lambda s: s.category) for s in _spread(list(of), each)]
+        categories = [list(of) for _, of in groupby(found, key=lambda s: s.category)]
+        found = [of[place] for of in categories for place in spread(len(of), each)]
     return Suite(scenarios=tuple(found)).scenarios
-
-
-def _spread(scenarios: list[Scenario], most: int) -> list[Scenario]:
-    number = min(most, len(scenarios))
-    return [scenarios[len(scenarios) * place // number] for place in range(number)]
 
 
 def _all() -> Iterator[Scenario]:

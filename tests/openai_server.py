@@ -62,11 +62,10 @@ def openai_server(script: Script) -> Iterator[OpenAiServer]:
                 self.send_header(name, value)
             self.send_header("Content-Length", str(len(payload)))
             self.end_headers()
-            for event in payload.splitlines(keepends=True) if reply.wait_s else ():
-                self.wfile.write(event)
-                time.sleep(reply.wait_s if len(event) > 1 else 0.0)
-            if not reply.wait_s:
-                self.wfile.write(payload[: len(payload) // 2] if reply.cut else payload)
+            sent = payload[: len(payload) // 2] if reply.cut else payload
+            for part in sent.splitlines(keepends=True) if reply.wait_s else [sent]:
+                self.wfile.write(part)
+                time.sleep(reply.wait_s if part.strip() else 0.0)
             self.close_connection = reply.cut
 
         def log_message(self, format: str, *args: Any) -> None:

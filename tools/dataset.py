@@ -259,6 +259,7 @@ def _judge(seen: Seen, spec: Spec, stated: int | None) -> DatasetReport:
 def _report(source: Source, spec: Spec, rows: Rows, kept: Rows, proof: Proof, stated: int | None) -> DatasetReport:
     train, heldout = kept.sides
     taken = train_samples(train.rows, spec.overrides)
+    scale = train.scale * taken / train.rows
     length = stated or choose_max_length(proof.lengths, proof.context)
     counts = _counts(source, proof, length, generates=spec.method in GENERATING_METHODS)
     is_whole = not (kept.left_out or unusable(*rows.sides))
@@ -286,8 +287,8 @@ def _report(source: Source, spec: Spec, rows: Rows, kept: Rows, proof: Proof, st
         benchmarks=tuple(rows.overlap.benchmarks),
         choices=source.choices | ({"mapping": rows.shape.rule} if rows.shape.rule else {}),
         holdout=Holdout(function=source.holdout, rows=heldout.rows, reason=HOLDOUT_REASONS[source.holdout]),
-        train_tokens=round(counts["tokens"] * train.scale * taken / train.rows),
-        trained_tokens=round(counts["trained"] * train.scale * taken / train.rows),
+        train_tokens=round(counts["tokens"] * scale),
+        trained_tokens=round(counts["trained"] * scale),
         loss_on=proof.loss_on,
         proof=proof.in_words(),
         sampling=_sampling(rows),

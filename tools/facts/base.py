@@ -48,6 +48,7 @@ class Fact(BaseModel):
     @classmethod
     def _without_unset_unknowns(cls, data: Any) -> Any:
         """Leave out what another version knew and had not set: its journals are read by this one."""
-        if not isinstance(data, dict):
+        unknown = data.keys() - cls.model_fields.keys() if isinstance(data, dict) else set()
+        if not unknown:
             return data
-        return {name: value for name, value in data.items() if value is not None or name in cls.model_fields}
+        return {name: value for name, value in data.items() if value is not None or name not in unknown}

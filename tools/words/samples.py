@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass, field
 
 from .languages import CLAUSE_END, FIRST, OF, ROWS
+from .values import share, stated_twice
 
 _COUNT = r"(?P<count>(?<![\w.,$€/-])(?:\d{1,3}(?:[.,]\d{3})+|\d+(?:\.\d+)?\s?[km]|\d+))(?![\w%])"
 _SHARE = r"(?P<share>(?<![\w.,$€/-])\d+(?:\.\d+)?\s?%|\b(?:one )?half\b)"
@@ -69,7 +70,7 @@ def read_samples(text: str) -> Samples:
     if found:
         samples.overrides = {"max_train_samples": found[0]} | ({"sampling": "first"} if is_first else {})
     if len(set(found)) > 1:
-        samples.questions.append(f"max_train_samples is stated as {found[-1]} and as {found[0]}: which one holds?")
+        samples.questions.append(stated_twice("max_train_samples", found[-1], found[0]))
     return samples
 
 
@@ -86,8 +87,8 @@ def _is_for_something_else(text: str, match: re.Match[str]) -> bool:
 
 def _number(of: dict[str, str | None]) -> int | float:
     """Read `5,000`, `2k`, `1.5m`, `10 %` and `half`; a share is below 1."""
-    if share := of.get("share"):
-        return 0.5 if share.lower().endswith("half") else float(share.rstrip("% ")) / 100
+    if said := of.get("share"):
+        return 0.5 if said.lower().endswith("half") else share(said)
     count = (of["count"] or "").lower().replace(" ", "")
     if of.get("percent"):
         return int(count) / 100

@@ -51,9 +51,14 @@ def _whole(text: str) -> int:
     return int(text.rstrip("k").replace(",", "").replace(".", "")) * thousands
 
 
-def _share(text: str) -> float:
+def share(text: str) -> float:
     """Read `0.03` and `3 %`."""
     return float(text.rstrip("% ")) / 100 if text.endswith("%") else float(text)
+
+
+def stated_twice(name: str, one: object, other: object) -> str:
+    """Return the question about a value that was said twice; `tools/answered.py` reads its answer."""
+    return f"{name} is stated as {one} and as {other}: which one holds?"
 
 
 def _money(text: str) -> float:
@@ -78,8 +83,8 @@ OVERRIDES: tuple[Value, ...] = (
     Value(name="adapter", pattern=r"\b(qlora|(?:in )?4[- ]?bits?(?: (?:lora|quanti[sz]ed|training|base))?|load[_ ]in[_ ]4bit)\b(?! gguf)", read=lambda _: "qlora"),
     Value(name="adapter", pattern=r"(?<!no )(?<!without )\b(lora)\b", read=lambda _: "lora"),
     Value(name="adapter", pattern=r"\b(full(?:[- ]parameter)?[- ](?:fine-?tun\w*|fine tun\w*|tuning|finetun\w*|training)|all parameters|without lora|no lora|adapter\s*[=:]\s*full)\b", read=lambda _: "full"),
-    Value(name="warmup_steps", pattern=rf"\bwarm-?up(?:[_ ](?:ratio|steps))?{IS}{_SHARE}", read=_share),
-    Value(name="warmup_steps", pattern=rf"{_SHARE}\s*(?:of\s+)?warm-?up\b", read=_share),
+    Value(name="warmup_steps", pattern=rf"\bwarm-?up(?:[_ ](?:ratio|steps))?{IS}{_SHARE}", read=share),
+    Value(name="warmup_steps", pattern=rf"{_SHARE}\s*(?:of\s+)?warm-?up\b", read=share),
     Value(name="warmup_steps", pattern=rf"\bwarm-?up(?:[_ ]steps)?{IS}(?:for |over )?{_COUNT}(?:\s*{STEPS})?", read=_whole),
     Value(name="warmup_steps", pattern=rf"{_COUNT}[- ]?(?:(?:{STEPS}|step)\s*(?:of\s+)?)?warm-?up(?:\s*{STEPS})?", read=_whole),
     Value(name="num_train_epochs", pattern=rf"\b(half an?|a half|an?(?= (?:single )?epoch))\s+(?:single )?{EPOCHS}", read=_number),
@@ -108,12 +113,12 @@ OVERRIDES: tuple[Value, ...] = (
     Value(name="lr_scheduler_type", pattern=r"(?:^|[,;(])\s*(cosine|constant)\s*(?=$|[,;.)])", read=str),
     Value(name="precision", pattern=r"\b(?:in |with )?(fp32|float32|full precision)\b", read=lambda _: "fp32"),
     Value(name="precision", pattern=r"\b(?:in |with )?(fp16|float16|half precision)\b", read=lambda _: "fp16"),
-    Value(name="precision", pattern=r"\b(?:in |with )?(bf16|bfloat16)\b", read=lambda _: "bf16"),
+    Value(name="precision", pattern=r"\b(?:in |with )?(bfloat16)\b", read=lambda _: "bf16"),
     Value(name="packing", pattern=r"\b(no packing|without packing|packing\s*[=:]?\s*false)\b", read=lambda _: False),
     Value(name="packing", pattern=r"(?<!no )(?<!without )\b(packing)\b(?!\s*[=:]?\s*false)", read=lambda _: True),
     Value(name="gradient_checkpointing", pattern=r"\b((?:no|without) (?:gradient|activation)[_ -]checkpointing)\b", read=lambda _: False),
     Value(name="gradient_checkpointing", pattern=r"\b((?:gradient|activation)[_ -]checkpointing)\b", read=lambda _: True),
-    Value(name="lora_dropout", pattern=rf"\b(?:lora[_ -])?dropout{IS}{_SHARE}", read=_share),
+    Value(name="lora_dropout", pattern=rf"\b(?:lora[_ -])?dropout{IS}{_SHARE}", read=share),
 )  # fmt: skip
 
 LIMITS: tuple[Value, ...] = (
@@ -167,7 +172,7 @@ def _read(table: tuple[Value, ...], text: str, questions: list[str]) -> tuple[di
             found = value.read(match.group(1))
             known = into.setdefault(value.name, found)
             if known != found and not (value.name == "adapter" and {known, found} == {"qlora", "lora"}):
-                question = f"{value.name} is stated as {known} and as {found}: which one holds?"
+                question = stated_twice(value.name, known, found)
                 if question not in questions:
                     questions.append(question)
     return into, text
